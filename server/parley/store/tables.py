@@ -1,0 +1,203 @@
+"""What the engine knows of the watched tables: columns, indexes, keys, and the order of rows.
+
+Pure data, read from Postgres's catalog by `store.catalog`. The mapping snake_case column <->
+camelCase field lives here and nowhere else.
+
+An *index position* is a tuple of order values: one per index column, then the creation time, then
+the id. Python compares positions exactly as Postgres orders the rows (NULLS LAST, text COLLATE "C").
+A `Cut` is a place between rows: `(values, side)` stands before (side -1) or after (side +1) every
+row whose position starts with `values`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any, Final
+
+ID_FIELD: Final = "_id"
+CREATION_FIELD: Final = "_creationTime"
+
+
+class ColumnType(Enum):
+    """How a Postgres type appears to functions and on the wire."""
+
+    ID = "id"  # uuid                    <-> lower-case text
+    TEXT = "text"  # text, varchar       <-> str
+    BOOL = "bool"  # boolean             <-> bool
+    TIME = "time"  # timestamptz         <-> milliseconds since the epoch (microsecond fractions)
+    INT = "int"  # int2, int4            <-> number without fraction
+    INT64 = "int64"  # int8              <-> Int64 (Convex int64)
+    FLOAT = "float"  # float4, float8    <-> number
+    JSON = "json"  # jsonb               <-> any Convex value, in its wire encoding
+    TEXTS = "texts"  # text[]            <-> list[str]
+    BYTES = "bytes"  # bytea             <-> bytes
+
+
+# Only values of these types take part in keys: equality on them is exact and their text is unique.
+KEYABLE: Final = frozenset(
+    {ColumnType.ID, ColumnType.TEXT, ColumnType.BOOL, ColumnType.INT, ColumnType.INT64}
+)
+ORDERABLE: Final = KEYABLE | {ColumnType.TIME, ColumnType.FLOAT, ColumnType.BYTES}
+
+
+def camel(name: str) -> str:
+    """Return the wire name of a column: `user_id` -> `userId`."""
+    return re.sub(r"_+([a-z0-9])", lambda m: m.group(1).upper(), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column that functions see.
+
+    Attributes:
+        name: column name in Postgres.
+        field: its name in documents.
+        type: how values convert.
+        is_optional: nullable; NULL is an absent field.
+        references: table whose id this uuid column holds, if a foreign key says so.
+    """
+
+    name: str
+    field: str
+    type: ColumnType
+    is_optional: bool = False
+    references: str | None = None
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index of a table, without the tie-break columns that every index ends with.
+
+    Attributes:
+        name: as functions call it, e.g. `by_user_updated`.
+        columns: the indexed columns, in order.
+        key_lengths: the lengths of equality prefixes that the log carries keys for, ascending;
+            empty when changes under this index are known by the table's key only.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key_lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A watched table.
+
+    Attributes:
+        name: `name` or `schema.name`, as functions and keys call it.
+        sql_name: the quoted name for SQL.
+        columns: by field; `_id` and `_creationTime` included.
+        indexes: by name; `by_id` (columns `(_id,)`) and `by_creation_time` (no columns) included.
+        defaults: fields whose column has a default in Postgres (functions must still give them).
+    """
+
+    name: str
+    sql_name: str
+    columns: Mapping[str, Column]
+    indexes: Mapping[str, Index]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Column]:
+        """Columns by their Postgres name."""
+        return {column.name: column for column in self.columns.values()}
+
+    def position(self, index: Index, fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the index position of a document with these fields."""
+        return (
+            *[order_value(column, fields.get(column.field)) for column in index.columns],
+            round(fields[CREATION_FIELD] * 1000),
+            fields[ID_FIELD],
+        )
+
+    def key(self, index: Index, prefix: Sequence[Any]) -> str:
+        """Return the log key that covers every row under an equality prefix of `index`.
+
+        `prefix` holds field values. The longest key that the log carries is used; where it carries
+        none, the table's own key (its name) covers everything.
+        """
+        if index.name == "by_id" and len(prefix) == 1:
+            return row_key(self.name, prefix[0])
+        fitting = [length for length in index.key_lengths if length <= len(prefix)]
+        if not fitting:
+            return self.name
+        columns = index.columns[: fitting[-1]]
+        return index_key(self.name, [column.name for column in columns], prefix[: len(columns)])
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All watched tables at one epoch (a fingerprint of their definitions)."""
+
+    tables: Mapping[str, Table]
+    epoch: str
+
+
+def order_value(column: Column, value: Any) -> Any:
+    """Return what Python compares for `value` so that it sorts as Postgres sorts the column.
+
+    Times compare as whole microseconds. Nullable columns compare as `(0, value)` or `(1,)` (NULLS
+    LAST); floats put NaN after everything, as Postgres does.
+    """
+    if value is None:
+        return (1,)
+    if column.type is ColumnType.TIME:
+        value = round(value * 1000)
+    elif column.type is ColumnType.FLOAT:
+        value = (1, 0.0) if math.isnan(value) else (0, float(value))
+    return (0, value) if column.is_optional else value
+
+
+def row_key(table: str, row_id: str) -> str:
+    """Return the log key of one row: `messages/0193…`."""
+    return f"{table}/{row_id}"
+
+
+def index_key(table: str, columns: Sequence[str], values: Sequence[Any]) -> str:
+    r"""Return the log key of an equality prefix: `messages/conversation_id/0193…`.
+
+    Mirrors `parley.key_text` in schema.sql: values as Postgres prints them, `\N` for NULL,
+    backslash and slash in text escaped with a backslash, joined by `/`.
+    """
+    return f"{table}/{','.join(columns)}/{'/'.join(_key_text(value) for value in values)}"
+
+
+def _key_text(value: Any) -> str:
+    if value is None:
+        return r"\N"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value.replace("\\", "\\\\").replace("/", "\\/")
+    return str(int(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place between rows of an index: before (-1) or after (+1) all positions under `values`."""
+
+    values: tuple[Any, ...]
+    side: int
+
+    def is_before(self, position: tuple[Any, ...]) -> bool:
+        """Tell whether `position` (of a row) lies after this cut."""
+        head = position[: len(self.values)]
+        return self.side < 0 if head == self.values else self.values < head
+
+    def precedes(self, other: Cut) -> bool:
+        """Tell whether this cut stands strictly before `other`."""
+        return self.sort_key() < other.sort_key()
+
+    def sort_key(self) -> tuple[Any, ...]:
+        """Return a key that orders cuts; a cut before a prefix sorts before all under it."""
+        # (0,)-wrapped values extend; the terminator (-1,) or (1,) orders a prefix around them.
+        return (*((0, value) for value in self.values), (self.side,))
+
+
+START: Final = Cut((), -1)
+END: Final = Cut((), 1)
