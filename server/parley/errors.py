@@ -59,7 +59,7 @@ class ProtocolViolation(ParleyError):
     """The peer sent something that no correct client sends."""
 
     code = "BadRequest"
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
 
 class BadMessage(ProtocolViolation):
@@ -90,7 +90,7 @@ class AuthRejected(ParleyError):
     """A token that does not identify anybody. `message` is safe to show and never holds the token."""
 
     code = "Unauthenticated"
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
 
 class TokenExpired(AuthRejected):
@@ -108,7 +108,7 @@ class FunctionFailed(ParleyError):
     """A function ended in failure; the connection is fine."""
 
     code = "FunctionFailed"
-    fault = "application"
+    fault: ClassVar[Fault] = "application"
 
 
 class AppError(FunctionFailed):
@@ -129,21 +129,21 @@ class ArgumentsInvalid(FunctionFailed):
     """Arguments do not match the annotations. `message` starts with `ArgumentValidationError:`."""
 
     code = "ArgumentValidationError"
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
 
 class ValueInvalid(FunctionFailed):
     """A value that the wire cannot carry. `message` names the path, e.g. `.tools[0].args`."""
 
     code = "ValueInvalid"
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
 
 class FunctionNotFound(FunctionFailed):
     """No public function has this path, or it is of another kind."""
 
     code = "FunctionNotFound"
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
 
 class WriteRejected(FunctionFailed):
@@ -163,7 +163,7 @@ class RequestReused(FunctionFailed):
     """The (session, request) number was used for another call, or was settled before."""
 
     code = "RequestIdReused"
-    fault = "client"
+    fault: ClassVar[Fault] = "client"
 
 
 class LimitExceeded(FunctionFailed):
@@ -176,7 +176,7 @@ class Internal(FunctionFailed):
     """Anything unexpected inside a function. The client sees the request id only."""
 
     code = "InternalServerError"
-    fault = "server"
+    fault: ClassVar[Fault] = "server"
 
 
 class Unavailable(ParleyError):
