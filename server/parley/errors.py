@@ -6,7 +6,10 @@
     │   ├── BadVersion         base version does not continue the chain
     │   └── TooLarge           a frame or body above its limit
     ├── AuthRejected           a token that proves nothing
-    │   └── TokenExpired       it once did
+    │   ├── TokenExpired       it once did
+    │   ├── TokenMalformed     it is no JWT that we could check
+    │   ├── IssuerUnknown      nobody that we trust issued it, or not for us
+    │   └── AuthUnavailable    the issuer's keys cannot be fetched now
     ├── FunctionFailed         what a caller of a function gets to see as *its* failure
     │   ├── AppError           raised by the app; its data reaches the client (Convex: ConvexError)
     │   ├── ArgumentsInvalid   arguments do not match the function's annotations
@@ -87,14 +90,35 @@ class TooLarge(ProtocolViolation):
 
 
 class AuthRejected(ParleyError):
-    """A token that does not identify anybody. `message` is safe to show and never holds the token."""
+    """A token that does not identify anybody. `message` is safe to show and never holds the token.
+
+    Attributes:
+        reason: what exactly was wrong, for our own log; never sent to the peer, so that a forger
+            learns nothing from trying. Holds neither the token nor any of its claims.
+    """
 
     code = "Unauthenticated"
     fault: ClassVar[Fault] = "client"
 
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 class TokenExpired(AuthRejected):
     """A token whose `exp` has passed."""
+
+
+class TokenMalformed(AuthRejected):
+    """A token that is no compact JWT of a kind that can be checked."""
+
+    code = "InvalidAuthHeader"
+
+
+class IssuerUnknown(AuthRejected):
+    """A token of an issuer, or for an audience, that is not configured."""
+
+    code = "NoAuthProvider"
 
 
 class AuthUnavailable(AuthRejected):
@@ -244,6 +268,8 @@ SURFACES: Final[dict[str, Surface]] = {
     "BaseVersionMismatch": Surface(400, True, None),
     "MessageTooLarge": Surface(413, False, 1009),
     "Unauthenticated": Surface(401, False, None),
+    "InvalidAuthHeader": Surface(401, False, None),
+    "NoAuthProvider": Surface(401, False, None),
     "AuthProviderDiscoveryFailed": Surface(503, False, None),
     "Overloaded": Surface(503, False, 1013),
     "DatabaseUnavailable": Surface(503, False, 1013),
