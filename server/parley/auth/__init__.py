@@ -1,0 +1,1 @@
+"""Tokens: whom they name, or a clear refusal."""
