@@ -83,16 +83,21 @@ def shared_temp_dir() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
+def chosen_binaries() -> Path:
+    """Return the Postgres that the environment asks for."""
+    if os.environ.get("PARLEY_TEST_POSTGRES") == "system":
+        return hosting.find_system_binaries()
+    return hosting.find_binaries()
+
+
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """Yield the cluster that the environment asks for; ours is ended afterwards."""
     if dsn := os.environ.get("PARLEY_TEST_DSN"):
         yield Cluster(dsn)
         return
-    is_system = os.environ.get("PARLEY_TEST_POSTGRES") == "system"
-    binaries = hosting.find_system_binaries() if is_system else None
     with (
         shared_temp_dir() as path,
-        embedded.start(path / "pg", settings=TEST_SETTINGS, binaries=binaries) as server,
+        embedded.start(path / "pg", settings=TEST_SETTINGS, binaries=chosen_binaries()) as server,
     ):
         yield Cluster(server.dsn)

@@ -107,7 +107,7 @@ def run(command: list[str], account: Account | None, text: str = "") -> str:
     Raises:
         SetupError: it failed; with what it said.
     """
-    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our own words and paths, no shell
+    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603
         command, input=text, capture_output=True, text=True, check=False, **child_options(account)
     )
     if done.returncode:
@@ -176,10 +176,20 @@ def reachable_binaries(bin_dir: Path, account: Account | None) -> Path:
     if not copy.exists():
         # Made under another name, so that a copy cut short is never taken for a whole one.
         with tempfile.TemporaryDirectory(dir=STATE_DIR) as unfinished:
-            tree = Path(shutil.copytree(bin_dir.parent, Path(unfinished) / "tree"))
-            for path in (tree, *tree.rglob("*")):
-                mode = 0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644
-                path.chmod(mode)
+            tree = Path(unfinished) / "tree"
+            _copy_installation(bin_dir.parent, tree)
             tree.rename(copy)
     _check_root_only(copy)
-    return copy / bin_dir.name
+    return copy / bin_dir.relative_to(bin_dir.parents[2])
+
+
+def _copy_installation(install: Path, tree: Path) -> None:
+    """Copy `<package>/<install>` into `tree`, readable by all, with the wheel's own libraries."""
+    package = install.parent
+    shutil.copytree(install, tree / package.name / install.name)
+    # The binaries look for these at $ORIGIN/../../../<package>.libs.
+    libraries = package.with_name(package.name + ".libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, tree / libraries.name)
+    for path in (tree, *tree.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
