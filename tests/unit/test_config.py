@@ -1,0 +1,135 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from parley.config import Settings, settings_table
+from parley.errors import SetupError
+
+SECRET = "s3cr3t-" * 5
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    settings = Settings.from_env({})
+
+    assert settings == Settings()
+    assert settings.database_url is None
+    assert settings.data_dir == Path(".parley")
+    assert settings.max_frame_bytes == 4 * 1024 * 1024
+    assert settings.max_query_s == 0.25
+    assert settings.request_retention_s == 30 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("DATABASE_URL", "postgresql://u:p@h/d", "database_url", "postgresql://u:p@h/d"),
+        ("PARLEY_DATA", "/srv/parley", "data_dir", Path("/srv/parley")),
+        ("PARLEY_FUNCTIONS", "a.b, c,", "functions", ("a.b", "c")),
+        ("SUPABASE_URL", "https://x.supabase.co/", "supabase_url", "https://x.supabase.co"),
+        ("SUPABASE_JWT_SECRET", SECRET, "supabase_jwt_secret", SECRET),
+        ("ALLOWED_ORIGINS", "https://A.org/,http://b:1", "allowed_origins", ("https://a.org", "http://b:1")),
+        ("PARLEY_REDACT_ERRORS", "no", "redact_errors", False),
+        ("PARLEY_REDACT_ERRORS", "TRUE", "redact_errors", True),
+        ("LOG_FORMAT", "JSON", "log_format", "json"),
+        ("PARLEY_MAX_ARGS_BYTES", "1", "max_args_bytes", 1),
+        ("PARLEY_PING_INTERVAL_S", "0.5", "ping_interval_s", 0.5),
+        ("PARLEY_MAX_CONNECTIONS", "  ", "max_connections", 5000),
+    ],
+)  # fmt: skip
+def test_a_variable_is_read(variable: str, value: str, field: str, expected: object) -> None:
+    assert getattr(Settings.from_env({variable: value}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("DATABASE_URL", "mysql://h", "postgresql://"),
+        ("SUPABASE_URL", "x.supabase.co", "https://"),
+        ("SUPABASE_JWT_SECRET", "x" * 31, "at least 32 bytes"),
+        ("PARLEY_ADMIN_KEY", "short", "at least 32 bytes"),
+        ("ALLOWED_ORIGINS", "app.example.com", "origins such as"),
+        ("ALLOWED_ORIGINS", "https://a/path", "origins such as"),
+        ("PARLEY_REDACT_ERRORS", "maybe", "true or false"),
+        ("LOG_FORMAT", "xml", "one of auto, console, json"),
+        ("LOG_LEVEL", "loud", "one of debug"),
+        ("PARLEY_MAX_ARGS_BYTES", "0", "at least 1"),
+        ("PARLEY_MAX_ARGS_BYTES", "-1", "at least 1"),
+        ("PARLEY_MAX_ARGS_BYTES", "1e3", "a whole number"),
+        ("PARLEY_MAX_ARGS_BYTES", "٣", "a whole number"),
+        ("PARLEY_MAX_ARGS_BYTES", "9" * 20, "a whole number"),
+        ("PARLEY_PING_INTERVAL_S", "nan", "seconds above 0"),
+        ("PARLEY_PING_INTERVAL_S", "inf", "seconds above 0"),
+        ("PARLEY_PING_INTERVAL_S", "0", "seconds above 0"),
+        ("PARLEY_PING_INTERVAL_S", "10s", "seconds above 0"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_and_is_not_shown(
+    variable: str, value: str, expected: str
+) -> None:
+    with pytest.raises(SetupError, match=f"^{variable} must be .*{expected}") as caught:
+        Settings.from_env({variable: value})
+
+    assert caught.value.__suppress_context__
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(SetupError, match="PARLEY_MAX_SILENT_CONNECTIONS_PER_ADDRESS"):
+        Settings.from_env({"PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "10"})
+
+
+def test_secrets_do_not_show_in_the_record() -> None:
+    settings = Settings.from_env(
+        {
+            "DATABASE_URL": f"postgresql://u:{SECRET}@h/d",
+            "SUPABASE_JWT_SECRET": SECRET,
+            "PARLEY_ADMIN_KEY": SECRET,
+        }
+    )
+
+    assert SECRET not in repr(settings)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().max_args_bytes = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, False),
+        ({"AUTH_AUDIENCE": "a"}, False),
+        ({"SUPABASE_JWT_SECRET": SECRET}, True),
+        ({"SUPABASE_URL": "https://x.supabase.co"}, True),
+        ({"AUTH_ISSUER": "https://issuer"}, True),
+    ],
+)
+def test_any_issuer_counts_as_configured_auth(environ: dict[str, str], expected: bool) -> None:
+    assert Settings.from_env(environ).is_auth_configured is expected
+
+
+def test_only_a_data_directory_that_nobody_chose_may_be_elsewhere() -> None:
+    assert Settings().is_data_dir_default
+    assert not Settings.from_env({"PARLEY_DATA": "/srv/parley"}).is_data_dir_default
+
+
+def test_the_table_has_a_row_for_every_setting_with_its_unit_in_the_name() -> None:
+    table = settings_table().splitlines()
+
+    assert len(table) == 2 + len(fields(Settings))
+    assert "| `PARLEY_MAX_ARGS_BYTES` | 1048576 | Arguments of one call, as JSON. |" in table
+    assert all(row.count("|") == 4 for row in table)
+
+
+def test_every_variable_is_named_like_its_field() -> None:
+    exceptions = {"PARLEY_DATA": "data_dir"}
+
+    for each in fields(Settings):
+        variable = each.metadata["variable"]
+        expected = exceptions.get(variable, variable.removeprefix("PARLEY_").lower())
+        assert each.name == expected
