@@ -106,9 +106,8 @@ def _hints(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> 
     """
     for parameter in parameters:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise SetupError(
-                f"parameter {str(parameter)!r}: only plain named parameters can be given"
-            )
+            kind = parameter.kind.description
+            raise SetupError(f"parameter {parameter.name!r} is {kind}; arguments come by name")
         if parameter.annotation is parameter.empty:
             raise SetupError(f"parameter {parameter.name!r} has no annotation")
     carrier = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in parameters})
@@ -136,7 +135,7 @@ def _validator(annotation: Any, outer: _Outer) -> Validator:
         return _object(annotation, outer)
     builder = _BUILDERS.get(typing.get_origin(annotation))
     if builder is None or not typing.get_args(annotation):
-        shown = getattr(annotation, "__qualname__", None) or repr(annotation)
+        shown = annotation.__qualname__ if isinstance(annotation, type) else repr(annotation)
         raise SetupError(f"the annotation {shown} is not supported; use {_SUPPORTED}")
     return builder(annotation, outer)
 

@@ -1,0 +1,1 @@
+"""Postgres: the records, ranges, commits and log that the engine stands on."""

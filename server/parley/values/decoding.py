@@ -62,7 +62,12 @@ def _decode(value: object, depth: int) -> Value:
 
 
 def _decode_int(value: int, _depth: int) -> int | float:
-    return value if -MAX_SAFE_INT <= value <= MAX_SAFE_INT else float(value)
+    if -MAX_SAFE_INT <= value <= MAX_SAFE_INT:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        raise Invalid("expected a finite JSON number") from None
 
 
 def _decode_float(value: float, _depth: int) -> float:

@@ -1,0 +1,1 @@
+"""The Starlette shell: the sync socket, the HTTP API, health and metrics."""

@@ -1,0 +1,85 @@
+"""From what a client sent to what the engine runs: the function found, its arguments checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from parley.engine.committer import Answer, Mutation
+from parley.engine.live import Call
+from parley.errors import FunctionFailed
+from parley.functions.context import Entropy
+from parley.functions.registry import Function, Registry
+from parley.identity import Identity
+from parley.store.types import RequestId
+from parley.values import decode, encode
+
+Args = Mapping[str, Any]
+
+
+def query_call(
+    registry: Registry, path: str, args: object, journal: str | None, *, internal: bool = False
+) -> Call:
+    """Return a query call; one that cannot be run carries its refusal, to fail like a query."""
+    args_json = b""
+    try:
+        function = registry.find(path, "query", internal=internal)
+        decoded = decoded_args(args)
+        args_json = encode(decoded)
+        checked = function.arguments.validate(decoded)
+    except FunctionFailed as error:
+        return Call(path, args_json, journal, refusal=error)
+    return Call(function.path, args_json, journal, function, checked)
+
+
+def mutation_call(
+    function: Function,
+    args: object,
+    identity: Identity | None,
+    request: RequestId,
+    entropy: Entropy,
+    deadline: float,
+    answer: Callable[[Answer], None],
+    *,
+    is_unwanted: Callable[[], bool] = lambda: False,
+    has_session: bool = True,
+) -> Mutation:
+    """Return a mutation for the committer; arguments that do not fit fail in its turn."""
+    checked: dict[str, Any] | FunctionFailed
+    args_json = b""
+    try:
+        decoded = decoded_args(args)
+        args_json = encode(decoded)
+        checked = function.arguments.validate(decoded)
+    except FunctionFailed as error:
+        checked = error
+    call_hash = hashlib.sha256(function.path.encode() + b"\0" + args_json).digest()[:16]
+    return Mutation(
+        function,
+        checked,
+        identity,
+        request,
+        call_hash,
+        entropy,
+        deadline,
+        answer,
+        is_unwanted=is_unwanted,
+        has_session=has_session,
+    )
+
+
+def decoded_args(args: object) -> dict[str, Any]:
+    """Return arguments as Python values.
+
+    Raises:
+        ValueInvalid: a value that is not a Convex value, by its path.
+    """
+    decoded = decode(args)
+    assert isinstance(decoded, dict)  # noqa: S101 (messages take nothing else)
+    return decoded
+
+
+def caller_of(identity: Identity | None) -> str:
+    """Return what requests are remembered by: the user, not the token; empty when signed out."""
+    return "" if identity is None else identity.token_identifier

@@ -1,0 +1,437 @@
+"""Turns waiting mutations into batches, and what Postgres says of a batch into answers.
+
+Mutations run one after another on memory plus the writes of those before them in the batch, so
+within a node there are no conflicts. One batch is in flight at a time; the next gathers meanwhile.
+A failure is an answer too: it is checked, like a success, against what others have committed since
+the snapshot it is based on. Pure: the engine hands in outcomes and time.
+
+    submit -> waiting (behind its session) -> ready -> in a batch -> committed -> answered
+                                                ^  parked (rows missing, rows busy)  |
+                                                +------------------------------------+
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from parley.engine.memory import Memory
+from parley.engine.runner import Ended, Failed, Returned
+from parley.engine.transaction import Overlay, net_writes
+from parley.errors import (
+    Conflict,
+    FunctionFailed,
+    ParleyError,
+    RequestReused,
+    ShuttingDown,
+    TimedOut,
+    ValueInvalid,
+    WriteRejected,
+)
+from parley.functions.context import Entropy
+from parley.functions.registry import Function
+from parley.identity import Identity
+from parley.store.types import (
+    AlreadySettled,
+    Batch,
+    BatchEntry,
+    BatchOutcome,
+    Busy,
+    Committed,
+    Conflicted,
+    LoadRequest,
+    Refused,
+    RequestId,
+    Settled,
+    Transient,
+    Unknown,
+)
+from parley.values import encode
+
+MAX_BATCH: Final = 64
+MAX_BATCH_BYTES: Final = 1 << 20
+MAX_CONFLICTS: Final = 16
+_SOLO_AFTER_CONFLICTS: Final = 3
+_BACKOFF_S: Final = 0.005
+_MAX_BACKOFF_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a mutation ended.
+
+    Attributes:
+        value: its result as wire JSON, when it committed.
+        error: why it did not.
+        ts: the commit, or for a failure the ts it is true at; None when nothing is known.
+    """
+
+    value: bytes | None = None
+    error: ParleyError | None = None
+    ts: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Mutation:
+    """One mutation on its way to an answer.
+
+    Attributes:
+        args: validated arguments by parameter name, or the refusal they met.
+        call_hash: stands for function and arguments; a repeat with another hash is refused.
+        deadline: monotonic seconds after which it is answered with TimedOut, unless in flight.
+        answer: called once.
+        has_session: whether the client may send the same request again; over HTTP it cannot.
+    """
+
+    function: Function
+    args: dict[str, Any] | FunctionFailed
+    identity: Identity | None
+    request: RequestId
+    call_hash: bytes
+    entropy: Entropy
+    deadline: float
+    answer: Callable[[Answer], None]
+    is_unwanted: Callable[[], bool] = lambda: False
+    has_session: bool = True
+    conflicts: int = 0
+    refusals: int = 0
+    setbacks: int = 0
+
+    @property
+    def session(self) -> tuple[str, str]:
+        """Return what orders this mutation: one after another per session."""
+        return (self.request.identity, self.request.session_id)
+
+
+@dataclass(slots=True)
+class _Entry:
+    mutation: Mutation
+    ended: Ended
+    reads: frozenset[str]
+    result: bytes
+    rows: frozenset[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class _Flight:
+    batch: Batch
+    entries: list[_Entry]
+    is_landed: bool = False
+    answers: list[tuple[Mutation, Answer]] = field(default_factory=list)
+
+
+Run = Callable[[Mutation, Overlay], tuple[Ended | LoadRequest, frozenset[str]]]
+
+
+class Committer:
+    """The one lane from mutations to Postgres.
+
+    Attributes:
+        min_ts: memory has to reach this before the next batch is run.
+        lookup: a request to look up in Postgres before the next batch is run.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        run: Run,
+        want: Callable[[LoadRequest, Mutation], None],
+        *,
+        max_queue: int,
+    ) -> None:
+        self._memory = memory
+        self._run = run
+        self._want = want
+        self._max_queue = max_queue
+        self._sessions: dict[tuple[str, str], deque[Mutation]] = {}
+        self._ready: deque[Mutation] = deque()
+        self._resting: list[tuple[float, Mutation]] = []
+        self._parked: set[Mutation] = set()
+        self._flight: _Flight | None = None
+        self._max_batch = MAX_BATCH
+        self._not_before = 0.0
+        self._settled: list[tuple[Mutation, Answer]] = []
+        self._jitter = random.Random()  # noqa: S311 (spreads retries)
+        self._next_expiry = 0.0
+        self.min_ts = 0
+        self.lookup: RequestId | None = None
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._sessions.values())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more mutations should be taken."""
+        return len(self._ready) + len(self._resting) + len(self._parked) >= self._max_queue
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting, running, or unanswered."""
+        return not self._sessions and self._flight is None and not self._settled
+
+    def submit(self, mutation: Mutation) -> None:
+        """Take a mutation; it runs after those of its session taken before."""
+        queue = self._sessions.setdefault(mutation.session, deque())
+        queue.append(mutation)
+        if len(queue) == 1:
+            self._ready.append(mutation)
+
+    def loaded(self, mutation: Mutation) -> None:
+        """Take a mutation back whose missing rows have arrived."""
+        if mutation in self._parked:
+            self._parked.discard(mutation)
+            self._ready.appendleft(mutation)
+
+    def load_failed(self, mutation: Mutation, error: ParleyError) -> None:
+        """Answer a mutation whose missing rows cannot be had."""
+        if mutation in self._parked:
+            self._parked.discard(mutation)
+            self._settled.append((mutation, Answer(error=error)))
+
+    # --- batches out
+
+    def next_batch(self, now: float) -> Batch | None:
+        """Run ready mutations and return the batch to commit; None when there is none."""
+        self._wake(now)
+        if self._flight is not None or self.lookup is not None:
+            return None
+        if now < self._not_before or self._memory.ts < self.min_ts:
+            return None
+        entries, overlay = self._run_ready(now)
+        if not entries:
+            return None
+        sent = tuple(_batch_entry(entry) for entry in entries)
+        batch = Batch(
+            self._memory.ts,
+            sent,
+            net_writes(self._memory, overlay),
+            must_commit=any(entry.request is not None for entry in sent),
+        )
+        self._flight = _Flight(batch, entries)
+        return batch
+
+    def _run_ready(self, now: float) -> tuple[list[_Entry], Overlay]:
+        overlay = Overlay()
+        entries: list[_Entry] = []
+        size = 0
+        while self._ready and len(entries) < self._max_batch and size < MAX_BATCH_BYTES:
+            mutation = self._ready[0]
+            is_solo = mutation.conflicts >= _SOLO_AFTER_CONFLICTS or mutation.refusals > 0
+            if is_solo and entries:
+                break
+            self._ready.popleft()
+            entry = self._run_one(mutation, overlay)
+            if entry is not None:
+                entries.append(entry)
+                size += len(entry.result) + 200 * len(entry.rows)
+            if is_solo and entries:
+                break
+        return entries, overlay
+
+    def _run_one(self, mutation: Mutation, overlay: Overlay) -> _Entry | None:
+        if mutation.is_unwanted():
+            self._settled.append((mutation, Answer(error=ShuttingDown("nobody waits for this"))))
+            return None
+        mark = overlay.mark()
+        ended, reads = self._run(mutation, overlay)
+        if isinstance(ended, LoadRequest):
+            overlay.roll_back(mark)
+            self._parked.add(mutation)
+            self._want(ended, mutation)
+            return None
+        result = b"null"
+        if isinstance(ended, Returned):
+            try:
+                result = encode(ended.value)
+            except ValueInvalid as error:
+                ended = Failed(error)
+        if isinstance(ended, Failed):
+            overlay.roll_back(mark)
+        return _Entry(mutation, ended, reads, result, overlay.written_since(mark))
+
+    def _wake(self, now: float) -> None:
+        due = [mutation for at, mutation in self._resting if at <= now]
+        if due:
+            self._resting = [(at, m) for at, m in self._resting if at > now]
+            self._ready.extendleft(reversed(due))
+
+    # --- outcomes in
+
+    def landed(self, outcome: BatchOutcome, now: float) -> None:
+        """Take what became of the batch in flight."""
+        flight = self._flight
+        assert flight is not None  # noqa: S101
+        match outcome:
+            case Committed(commit):
+                self._max_batch = min(MAX_BATCH, self._max_batch * 2)
+                self.min_ts = max(self.min_ts, commit.ts)
+                flight.is_landed = True
+                flight.answers = [(e.mutation, _answer(e, commit.ts)) for e in flight.entries]
+                return
+            case Conflicted(indexes, head):
+                self._conflicted(flight, indexes, head)
+            case Busy(rows):
+                self._busy(flight, rows, now)
+            case AlreadySettled(settled):
+                self._already_settled(flight, settled)
+            case Refused(sqlstate, message):
+                self._refused(flight, sqlstate, message)
+            case Transient() | Unknown():
+                # Safe to run again whatever became of it: the request rows let it happen once only.
+                self._not_before = now + self._backoff(flight.entries[0].mutation)
+                self._requeue([entry.mutation for entry in flight.entries])
+        self._flight = None
+
+    def _conflicted(self, flight: _Flight, indexes: frozenset[int], head: int) -> None:
+        self.min_ts = max(self.min_ts, head)
+        again = []
+        for index, entry in enumerate(flight.entries):
+            entry.mutation.conflicts += index in indexes
+            if entry.mutation.conflicts > MAX_CONFLICTS:
+                error = Conflict(
+                    "Documents read from or written to while this mutation ran kept changing. "
+                    "See https://docs.convex.dev/error#1"
+                )
+                self._settled.append((entry.mutation, Answer(error=error, ts=self._memory.ts)))
+            else:
+                again.append(entry.mutation)
+        self._requeue(again)
+
+    def _busy(self, flight: _Flight, rows: frozenset[tuple[str, str]], now: float) -> None:
+        again = []
+        for entry in flight.entries:
+            if entry.rows & rows:
+                self._resting.append((now + self._backoff(entry.mutation), entry.mutation))
+            else:
+                again.append(entry.mutation)
+        self._requeue(again)
+
+    def _already_settled(self, flight: _Flight, settled: tuple[Settled, ...]) -> None:
+        known = {found.request: found for found in settled}
+        again = []
+        for entry in flight.entries:
+            found = known.get(entry.mutation.request)
+            if found is None:
+                again.append(entry.mutation)
+            else:
+                self._settled.append((entry.mutation, _replay(entry.mutation, found)))
+                self.min_ts = max(self.min_ts, found.ts or 0)
+        self._requeue(again)
+
+    def _refused(self, flight: _Flight, sqlstate: str, message: str) -> None:
+        mutations = [entry.mutation for entry in flight.entries]
+        if len(mutations) > 1:
+            # One bad row must not fail its neighbours: halve until the culprit is alone.
+            self._max_batch = max(1, len(mutations) // 2)
+        else:
+            [mutation] = mutations
+            mutation.refusals += 1
+            if mutation.refusals > 1:
+                error = WriteRejected(f"{message} (SQLSTATE {sqlstate})")
+                self._settled.append((mutation, Answer(error=error, ts=self._memory.ts)))
+                mutations = []
+            else:
+                # It may only look wrong from here, or be a repeat: look it up, and run it once more
+                # on everything committed by now.
+                self.lookup = mutation.request
+        self._requeue(mutations)
+
+    def looked_up(self, settled: list[Settled], head: int) -> None:
+        """Take the answer to `lookup`: what the database knows of it, and its newest commit."""
+        self.lookup = None
+        self.min_ts = max(self.min_ts, head)
+        for found in settled:
+            mutation = next((m for m in self._ready if m.request == found.request), None)
+            if mutation is not None:
+                self._ready.remove(mutation)
+                self._settled.append((mutation, _replay(mutation, found)))
+
+    def _requeue(self, mutations: list[Mutation]) -> None:
+        self._ready.extendleft(reversed(mutations))
+
+    def _backoff(self, mutation: Mutation) -> float:
+        mutation.setbacks += 1
+        longest = min(_MAX_BACKOFF_S, _BACKOFF_S * 2 ** min(mutation.setbacks, 10))
+        return float(longest * self._jitter.uniform(0.5, 1.0))
+
+    # --- answers
+
+    def finish(self, now: float) -> None:
+        """Give the answers that memory has caught up with, and time out what waited too long."""
+        flight = self._flight
+        if flight is not None and flight.is_landed and self._memory.ts >= self.min_ts:
+            self._flight = None
+            self._settled.extend(flight.answers)
+        if now >= self._next_expiry:
+            self._next_expiry = now + 0.1
+            self._expire(now)
+        settled, self._settled = self._settled, []
+        for mutation, answer in settled:
+            self._leave_session(mutation)
+            mutation.answer(answer)
+
+    def next_wake(self) -> float | None:
+        """Return the monotonic time at which a resting mutation or batch may go on, if any."""
+        times = [at for at, _ in self._resting]
+        if self._ready and self._flight is None:
+            times.append(self._not_before)
+        return min(times, default=None)
+
+    def _expire(self, now: float) -> None:
+        for mutation in [m for m in self._ready if m.deadline <= now]:
+            self._ready.remove(mutation)
+            self._time_out(mutation)
+        for entry in [entry for entry in self._resting if entry[1].deadline <= now]:
+            self._resting.remove(entry)
+            self._time_out(entry[1])
+        for mutation in [m for m in self._parked if m.deadline <= now]:
+            self._parked.discard(mutation)
+            self._time_out(mutation)
+
+    def _time_out(self, mutation: Mutation) -> None:
+        error = TimedOut(f"mutation {mutation.function.path} could not be committed in time")
+        self._settled.append((mutation, Answer(error=error)))
+
+    def _leave_session(self, mutation: Mutation) -> None:
+        queue = self._sessions[mutation.session]
+        queue.popleft()
+        if queue:
+            self._ready.append(queue[0])
+        else:
+            del self._sessions[mutation.session]
+
+
+def _batch_entry(entry: _Entry) -> BatchEntry:
+    mutation = entry.mutation
+    # A failure leaves no trace: only what it read is checked. So does a call without a session that
+    # wrote nothing: nobody can send it again.
+    is_kept = isinstance(entry.ended, Returned) and (mutation.has_session or bool(entry.rows))
+    request = mutation.request if is_kept else None
+    return BatchEntry(entry.reads, request, mutation.call_hash, entry.result)
+
+
+def _answer(entry: _Entry, ts: int) -> Answer:
+    if isinstance(entry.ended, Failed):
+        return Answer(error=entry.ended.error, ts=ts)
+    return Answer(value=entry.result, ts=ts)
+
+
+def _replay(mutation: Mutation, found: Settled) -> Answer:
+    """Answer a repeat from what its first run left."""
+    if found.ts is None:
+        return Answer(
+            error=RequestReused(
+                "this request was answered before, with a failure or too long ago, and later "
+                "requests of its session have committed; it was not run again"
+            )
+        )
+    if found.call_hash != mutation.call_hash:
+        return Answer(
+            error=RequestReused(
+                "this request number of the session was used for another call; nothing was done"
+            )
+        )
+    return Answer(value=found.result or b"null", ts=found.ts)

@@ -1,0 +1,397 @@
+"""The reactive core of a node, without I/O: memory, live queries and the committer, step by step.
+
+                     commits (tail, own batches)           loaded pieces
+                                |                                |
+    submit -> Committer      Memory.apply ----------------- Memory.install
+                 |              |  touched rows                  |  waiting runs
+                 |              v                                v
+              batch out     LiveQueries: dirty ---- run on memory at ts ---> results
+                                                                              |
+                                                    subscribers hear, then flush at one ts
+
+Everything here happens inside one step of the event loop; between two steps memory may move. A
+result is true at memory's ts as long as its query is not dirty, so a subscriber that holds no dirty
+query may be told "all of this is true at ts".
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from parley.clock import Clock, uuid7
+from parley.engine.committer import Committer, Mutation
+from parley.engine.live import Call, LiveQueries, LiveQuery, Result, digest_of
+from parley.engine.memory import Installed, Memory
+from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
+from parley.engine.transaction import Limits, Overlay, RunTransaction
+from parley.errors import FunctionFailed, Internal, LimitExceeded, ParleyError
+from parley.functions.context import Auth, Entropy, MutationCtx, QueryCtx
+from parley.functions.database import DatabaseReader, DatabaseWriter
+from parley.functions.pagination import Pager
+from parley.identity import Identity
+from parley.protocol.error_text import error_text
+from parley.protocol.responses import failed_tail, updated_tail
+from parley.store.tables import Schema
+from parley.store.types import Batch, BatchOutcome, Commit, LoadRequest, LoadResult
+from parley.values import encode
+
+_MAX_LOADS_PER_RUN: Final = 1100
+
+
+class Flushed(Protocol):
+    """A subscriber that is told when memory is settled, so that it can send what it owes."""
+
+    def flush(self) -> None:
+        """Send what is owed, if nothing that it holds is dirty."""
+        ...
+
+
+class Engine:
+    """The core of one node. Not thread-safe; no method blocks or suspends.
+
+    Attributes:
+        memory: rows at one ts.
+        live: the live queries.
+        committer: the mutations.
+        due: subscribers that want a flush in this step.
+        later: subscribers that wait for ts to move.
+        stats: counters that the metrics page shows.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        ts: int,
+        *,
+        clock: Clock,
+        cursor_secret: bytes,
+        query_limits: Limits | None = None,
+        mutation_limits: Limits | None = None,
+        max_memory_bytes: int = 256 << 20,
+        max_result_bytes: int = 8 << 20,
+        max_waiting_mutations: int = 1024,
+        redact_errors: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._cursor_secret = cursor_secret
+        self._query_limits = query_limits or Limits(max_run_s=0.25)
+        self._mutation_limits = mutation_limits or Limits()
+        self._max_result_bytes = max_result_bytes
+        self._redact = redact_errors
+        self.memory = Memory(schema, ts, max_bytes=max_memory_bytes)
+        self.live = LiveQueries()
+        self.committer = Committer(
+            self.memory, self._run_mutation, self._want, max_queue=max_waiting_mutations
+        )
+        self.due: dict[Flushed, None] = {}
+        self.later: dict[Flushed, None] = {}
+        self.stats = Stats()
+        self._dirty: deque[LiveQuery] = deque()
+        self._identity_paths: set[str] = set()
+        self._waiting: dict[LoadRequest, list[LiveQuery | Mutation]] = {}
+        self._new_loads: list[LoadRequest] = []
+        self._early: list[LoadResult] = []
+        self._incoming: deque[Commit] = deque()
+        self._last_creation_us = 0
+        self._last_now_ms = 0
+        self.max_loads = _MAX_LOADS_PER_RUN
+
+    # --- queries
+
+    def subscribe(
+        self, call: Call, identity: Identity | None, subscriber: Any, query_id: int
+    ) -> LiveQuery:
+        """Let `subscriber` follow a call; a call that others follow already is not run again.
+
+        Running and registering are one step, so no commit falls between them (H3).
+        """
+        is_shared = call.function is None or call.function.path not in self._identity_paths
+        who = None if is_shared or identity is None else identity.cache_key
+        key = (call.key, is_shared, who)
+        query = self.live.get(key)
+        if query is None:
+            query = LiveQuery(key, call, None if is_shared else identity, is_shared=is_shared)
+            self.live.add(query)
+            self._dirty.append(query)
+        query.add(subscriber, query_id)
+        return query
+
+    def unsubscribe(self, query: LiveQuery, subscriber: Any, query_id: int) -> None:
+        """Undo `subscribe`; a live query without subscribers is forgotten."""
+        query.remove(subscriber, query_id)
+        if not query.subscribers:
+            self.live.remove(query)
+
+    def now_ms(self) -> int:
+        """Return the time in whole milliseconds; it never goes back on this node."""
+        self._last_now_ms = max(self._last_now_ms, self._clock.wall_us() // 1000)
+        return self._last_now_ms
+
+    def entropy(self) -> Entropy:
+        """Return time and chance for a new call."""
+        return Entropy(self.now_ms(), secrets.randbits(64))
+
+    # --- inputs from the store
+
+    @property
+    def wants_commits(self) -> bool:
+        """Whether the log should be read on: what was read before has been applied."""
+        return not self._incoming
+
+    def take_commits(self, commits: Iterable[Commit]) -> None:
+        """Take what follows in the log; what memory has from its own batches is skipped."""
+        self._incoming.extend(commits)
+
+    def batch_landed(self, outcome: BatchOutcome, own: Commit | None) -> None:
+        """Take what became of the batch in flight, and its log entry if it follows memory's ts."""
+        self.committer.landed(outcome, self._clock.monotonic())
+        newest = self._incoming[-1].ts if self._incoming else self.memory.ts
+        if own is not None and own.prev_ts == newest:
+            self._incoming.append(own)
+
+    def loaded(self, result: LoadResult) -> None:
+        """Take a loaded piece; what waited for it runs again."""
+        match self.memory.install(result):
+            case Installed.DONE:
+                self._resume(self._waiting.pop(result.request, []))
+            case Installed.TOO_NEW:
+                self._early.append(result)
+            case Installed.TOO_OLD:
+                self._new_loads.append(result.request)
+
+    def load_failed(self, request: LoadRequest, error: ParleyError) -> None:
+        """Fail whatever waits for a piece that cannot be had."""
+        failure = error if isinstance(error, FunctionFailed) else Internal(error.message)
+        for waiter in self._waiting.pop(request, []):
+            if isinstance(waiter, Mutation):
+                self.committer.load_failed(waiter, error)
+            else:
+                self._settle(waiter, [], self._failure(failure, None))
+
+    def reset(self, schema: Schema, ts: int) -> None:
+        """Begin anew at `ts`: the log was lost, the tables changed, or the database is another."""
+        self.memory.reset(schema, ts)
+        self._incoming.clear()
+        self._early.clear()
+        for query in self.live:
+            self._mark(query)
+        waiting, self._waiting = self._waiting, {}
+        for waiters in waiting.values():
+            self._resume(waiters)
+
+    # --- outputs
+
+    def take_loads(self) -> list[LoadRequest]:
+        """Return the pieces to load; each is asked for once, however many wait for it."""
+        loads, self._new_loads = self._new_loads, []
+        return loads
+
+    def next_batch(self) -> Batch | None:
+        """Return the next batch to commit, if one is ready and none is in flight."""
+        batch = self.committer.next_batch(self._clock.monotonic())
+        if batch is not None:
+            self.stats.batches += 1
+            self.stats.batched += len(batch.entries)
+        return batch
+
+    # --- the step
+
+    def advance(self) -> bool:
+        """Apply what follows in the log and give the answers it completes; tell if ts moved."""
+        start = self.memory.ts
+        while self._incoming and not self._dirty:
+            # All that is there at once: queries run on the newest state only.
+            while self._incoming:
+                self._apply(self._incoming.popleft())
+        early, self._early = self._early, []
+        for result in early:
+            self.loaded(result)
+        if self.memory.ts != start:
+            self.due.update(self.later)
+            self.later.clear()
+        self.committer.finish(self._clock.monotonic())
+        return self.memory.ts != start
+
+    def settle(self, budget_s: float) -> bool:
+        """Run dirty queries for up to `budget_s`, then flush; return whether some are left."""
+        deadline = self._clock.monotonic() + budget_s
+        while self._dirty:
+            query = self._dirty.popleft()
+            if query.is_dirty and query.subscribers:
+                self._run_query(query)
+            if self._clock.monotonic() > deadline:
+                break
+        if self._dirty:
+            return True
+        due, self.due = self.due, {}
+        for subscriber in due:
+            subscriber.flush()
+        self.memory.evict()
+        return bool(self._dirty)
+
+    # --- inside
+
+    def _apply(self, commit: Commit) -> None:
+        if commit.ts <= self.memory.ts:
+            return
+        touched = self.memory.apply(commit)
+        self.stats.commits += 1
+        for table in commit.resets:
+            for query in self.live.on_table(table):
+                self._mark(query)
+        for change in touched:
+            for query in self.live.touched_by(change, self.memory):
+                self._mark(query)
+
+    def _mark(self, query: LiveQuery) -> None:
+        query.is_dirty = True
+        query.loads = 0
+        self._dirty.append(query)
+
+    def _run_query(self, query: LiveQuery) -> None:
+        call = query.call
+        if call.refusal is not None:
+            self._settle(query, [], self._failure(call.refusal, None))
+            return
+        assert call.function is not None  # noqa: S101
+        pager = Pager(self._cursor_secret, query.journal, self._query_limits.max_documents)
+        transaction = RunTransaction(self.memory, self._query_limits, self._clock.monotonic)
+        ctx = QueryCtx(
+            DatabaseReader(transaction, pager),
+            Auth(query.identity, is_shared=query.is_shared),
+            self.entropy(),
+        )
+        self.stats.query_runs += 1
+        outcome = drive(call.function.handler(ctx, **call.args), call.function.path)
+        transaction.close()
+        if isinstance(outcome, LoadRequest):
+            self._wait(query, outcome)
+        elif isinstance(outcome, NeedsIdentity):
+            self._split(query)
+        else:
+            query.journal = pager.journal or query.journal
+            self._settle(query, transaction.reads, self._result(outcome, pager.journal))
+
+    def _wait(self, query: LiveQuery, request: LoadRequest) -> None:
+        query.loads += 1
+        if query.loads > self.max_loads:
+            error = LimitExceeded("a function had to load too many ranges; memory is too small")
+            self._settle(query, [], self._failure(error, None))
+        else:
+            self._want(request, query)
+
+    def _split(self, query: LiveQuery) -> None:
+        """Give each subscriber of a shared run that asked who calls a run of their own."""
+        assert query.call.function is not None  # noqa: S101
+        self._identity_paths.add(query.call.function.path)
+        for (_, query_id), subscriber in list(query.subscribers.items()):
+            subscriber.identity_needed(query_id)
+
+    def _result(self, ended: Ended, journal: str | None) -> Result:
+        if isinstance(ended, Failed):
+            return self._failure(ended.error, journal)
+        try:
+            value = encode(ended.value)
+            if len(value) > self._max_result_bytes:
+                raise LimitExceeded(
+                    f"a result may be {self._max_result_bytes} bytes; this one has {len(value)}"
+                )
+        except FunctionFailed as error:
+            return self._failure(error, journal)
+        tail = updated_tail(value, journal)
+        start = tail.index(b'"value":') + len(b'"value":')
+        return Result(tail, digest_of(value), slice(start, start + len(value)), None)
+
+    def _failure(self, error: FunctionFailed, journal: str | None) -> Result:
+        message, data = error_text(error, secrets.token_hex(8), redact=self._redact)
+        # The request id differs on each run and says nothing new to a client.
+        said = message.partition("\n")[2].encode() + b"\0" + (data or b"")
+        return Result(failed_tail(message, data, journal), digest_of(b"!" + said), None, error)
+
+    def _settle(self, query: LiveQuery, reads: Any, result: Result) -> None:
+        self.live.file(query, reads)
+        query.is_dirty = False
+        query.loads = 0
+        is_new = query.result is None or query.result.digest != result.digest
+        if is_new:
+            query.result = result
+        query.tell(is_new=is_new)
+
+    def _run_mutation(
+        self, mutation: Mutation, overlay: Overlay
+    ) -> tuple[Ended | LoadRequest, frozenset[str]]:
+        """Run a mutation on memory and the overlay; return its end and the keys it read."""
+        if isinstance(mutation.args, FunctionFailed):
+            return Failed(mutation.args), frozenset()
+        ids = MutationIds(mutation.entropy)
+        transaction = RunTransaction(
+            self.memory,
+            self._mutation_limits,
+            self._clock.monotonic,
+            overlay=overlay,
+            next_creation_us=self._next_creation_us,
+            new_id=ids.next,
+        )
+        pager = Pager(self._cursor_secret, None, self._mutation_limits.max_documents)
+        ctx = MutationCtx(
+            DatabaseWriter(transaction, pager), Auth(mutation.identity), mutation.entropy
+        )
+        self.stats.mutation_runs += 1
+        outcome = drive(mutation.function.handler(ctx, **mutation.args), mutation.function.path)
+        transaction.close()
+        assert isinstance(outcome, (Returned, Failed, LoadRequest))  # noqa: S101
+        return outcome, frozenset(read.key for read in transaction.reads)
+
+    def _next_creation_us(self) -> int:
+        # Strictly rising in commit order on a node, so rows of one millisecond keep their order.
+        self._last_creation_us = max(self._last_creation_us + 1, self._clock.wall_us())
+        return self._last_creation_us
+
+    def _want(self, request: LoadRequest, waiter: LiveQuery | Mutation) -> None:
+        waiters = self._waiting.get(request)
+        if waiters is None:
+            self._waiting[request] = [waiter]
+            self._new_loads.append(request)
+            self.stats.loads += 1
+        elif waiter not in waiters:
+            waiters.append(waiter)
+
+    def _resume(self, waiters: list[LiveQuery | Mutation]) -> None:
+        for waiter in waiters:
+            if isinstance(waiter, Mutation):
+                self.committer.loaded(waiter)
+            else:
+                self._dirty.append(waiter)
+
+
+class MutationIds:
+    """Fresh row ids of one call: the same sequence on every run of it."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+        self._count = 0
+
+    def next(self) -> str:
+        """Return the next id: ordered within the call, random otherwise."""
+        self._count += 1
+        # 12 bits of order in front of 62 bits of chance: rows of one call sort as they were made.
+        order = min(self._count, 0xFFF) << 62
+        chance = int.from_bytes(
+            digest_of(b"%d/%d" % (self._entropy.seed, self._count))[:8], "big"
+        ) & ((1 << 62) - 1)
+        return uuid7(self._entropy.now_ms, order | chance)
+
+
+class Stats:
+    """Counters since the start; the metrics page reads them."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.batched = 0
+        self.commits = 0
+        self.loads = 0
+        self.mutation_runs = 0
+        self.query_runs = 0

@@ -1,0 +1,142 @@
+"""Keeps memory at the newest commit: reads the log, contiguously, and never trusts a notification.
+
+A notification (or anybody who needs a certain ts) only shortens the wait for the next read; a poll
+bounds it. Where the log cannot be followed (removed, restored, tables changed) memory starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from parley.clock import Clock
+from parley.engine.engine import Engine
+from parley.errors import DatabaseDown, TimedOut
+from parley.store.types import LogSlice, Store
+
+log = logging.getLogger(__name__)
+
+_POLL_BUSY_S: Final = 0.1
+_POLL_IDLE_S: Final = 1.0
+_RETRY_S: Final = 0.2
+
+
+class Follower:
+    """Moves the engine's memory along the log.
+
+    Attributes:
+        read_at: monotonic time of the last successful read; readiness looks at it.
+        on_reincarnation: called when the database turns out to be another than before.
+    """
+
+    def __init__(
+        self, store: Store, engine: Engine, clock: Clock, incarnation: str, wake: Callable[[], None]
+    ) -> None:
+        self.read_at = clock.monotonic()
+        self.on_reincarnation: Callable[[], None] = lambda: None
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._incarnation = incarnation
+        self._wake_engine = wake
+        self._wake = asyncio.Event()
+        self._target_ts = 0
+        self._moved_at = clock.monotonic()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def want(self, ts: int) -> None:
+        """Read on soon, if memory is behind `ts`."""
+        self._target_ts = max(self._target_ts, ts)
+        self.check()
+
+    def check(self) -> None:
+        """Read on soon, if memory is behind what somebody wants."""
+        if self._target_ts > self._engine.memory.ts:
+            self._wake.set()
+
+    async def reach(self, ts: int, timeout_s: float) -> None:
+        """Wait until memory stands at `ts` or later.
+
+        Raises:
+            TimedOut: it does not get there.
+        """
+        if self._engine.memory.ts >= ts:
+            return
+        reached = asyncio.get_running_loop().create_future()
+        self._waiting.append((ts, reached))
+        self.want(ts)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await reached
+        except TimeoutError as error:
+            raise TimedOut(f"the log was not followed to {ts} within {timeout_s} s") from error
+
+    def moved(self) -> None:
+        """Hear that memory's ts moved: wake who waits for it."""
+        self._moved_at = self._clock.monotonic()
+        ts = self._engine.memory.ts
+        for target, reached in self._waiting:
+            if target <= ts and not reached.done():
+                reached.set_result(None)
+        self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
+
+    async def follow(self) -> None:
+        """Read the log for ever."""
+        while True:
+            is_busy = self._clock.monotonic() - self._moved_at < _POLL_IDLE_S
+            try:
+                async with asyncio.timeout(_POLL_BUSY_S if is_busy else _POLL_IDLE_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # the poll that bounds how long a lost notification can hide a commit
+            self._wake.clear()
+            if not self._engine.wants_commits:
+                continue
+            try:
+                await self._read()
+            except DatabaseDown as error:
+                log.warning("the log cannot be read: %s", error.message)
+                await asyncio.sleep(_RETRY_S)
+
+    async def listen(self) -> None:
+        """Keep a LISTEN connection for ever."""
+        while True:
+            try:
+                lost = await self._store.listen(self.want)
+                self._wake.set()
+                await lost
+            except DatabaseDown as error:
+                log.warning("not listening for commits, polling instead: %s", error.message)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _read(self) -> None:
+        after = self._engine.memory.ts
+        found = await self._store.read_log(after)
+        self.read_at = self._clock.monotonic()
+        if found.incarnation != self._incarnation:
+            await self._start_anew(found)
+        elif after < found.horizon:
+            log.warning("this node slept past the end of the log; it reloads everything")
+            await self._reset(await self._store.head())
+        elif any(commit.is_schema_change for commit in found.commits):
+            await self._reset(found.commits[-1].ts)
+        else:
+            self._engine.take_commits(found.commits)
+        if found.has_more:
+            self._wake.set()
+        self._wake_engine()
+
+    async def _reset(self, ts: int) -> None:
+        self._engine.reset(await self._store.schema(), ts)
+        self.moved()
+
+    async def _start_anew(self, found: LogSlice) -> None:
+        """Follow another database than before: all that was shown may be wrong."""
+        log.error("the database was restored or replaced; every client starts anew")
+        self._incarnation = found.incarnation
+        self._target_ts = 0
+        self._engine.committer.min_ts = 0
+        await self._reset(await self._store.head())
+        self.on_reincarnation()

@@ -1,0 +1,220 @@
+"""Live queries: one function call kept true for everybody who subscribes to it.
+
+A live query is filed under the keys that it read. A commit names keys; the queries filed under them
+are looked at more closely, with the exact part of the index they read. Cost follows the change and
+its audience, never the number of queries that it does not concern.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from parley.engine.memory import Memory, Touched
+from parley.engine.transaction import Read
+from parley.errors import FunctionFailed
+from parley.functions.registry import Function
+from parley.identity import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+
+class Subscriber(Protocol):
+    """Whoever holds a query of a live query: one client connection."""
+
+    def query_settled(self, query_id: int, *, is_new: bool) -> None:
+        """Hear that the query ran: it is clean, and `is_new` tells whether its result changed."""
+        ...
+
+    def identity_needed(self, query_id: int) -> None:
+        """Subscribe the query again: it turned out to depend on who asks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked: function, arguments, and the journal a paginated run continues.
+
+    Attributes:
+        path: of the function, canonical where it is known.
+        args_json: the arguments as canonical wire JSON; part of what makes two calls equal.
+        journal: see `functions.pagination`.
+        function, args: what to run, with validated arguments by parameter name.
+        refusal: why the call cannot be run at all; then `function` is None.
+    """
+
+    path: str
+    args_json: bytes
+    journal: str | None = None
+    function: Function | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    refusal: FunctionFailed | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Return what two equal calls have in common."""
+        return (self.path, self.args_json, self.journal, self.refusal and self.refusal.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a live query gives its subscribers.
+
+    Attributes:
+        tail: the rest of a query modification behind its query id, as wire JSON.
+        digest: equal for results that a client cannot tell apart.
+        value_at: where in `tail` the value's wire JSON stands; nowhere for a failure.
+        error: the failure.
+    """
+
+    tail: bytes
+    digest: bytes
+    value_at: slice | None
+    error: FunctionFailed | None
+
+    @property
+    def value(self) -> bytes:
+        """Return the value as wire JSON."""
+        assert self.value_at is not None  # noqa: S101
+        return self.tail[self.value_at]
+
+
+def digest_of(value: bytes) -> bytes:
+    """Return 16 bytes that stand for a result."""
+    return hashlib.blake2b(value, digest_size=16).digest()
+
+
+class LiveQuery:
+    """One call, run once for all its subscribers.
+
+    Attributes:
+        identity: as whom it runs; None also for a call that never looks.
+        is_shared: it runs without an identity and fails over to one per identity if it looks.
+        reads: what its newest result depends on.
+        result: None until it has run.
+        journal: the end of its page, if it paginated; later runs keep to it.
+        is_dirty: its result may no longer be true at memory's ts.
+    """
+
+    __slots__ = (
+        "call",
+        "identity",
+        "is_dirty",
+        "is_shared",
+        "journal",
+        "key",
+        "loads",
+        "reads",
+        "result",
+        "subscribers",
+    )
+
+    def __init__(
+        self, key: Hashable, call: Call, identity: Identity | None, *, is_shared: bool
+    ) -> None:
+        self.key = key
+        self.call = call
+        self.identity = identity
+        self.is_shared = is_shared
+        self.journal = call.journal
+        self.reads: list[Read] = []
+        self.result: Result | None = None
+        self.is_dirty = True
+        self.loads = 0
+        self.subscribers: dict[tuple[int, int], Subscriber] = {}
+
+    def add(self, subscriber: Subscriber, query_id: int) -> None:
+        """Let `subscriber` hear of results as its query `query_id`."""
+        self.subscribers[id(subscriber), query_id] = subscriber
+
+    def remove(self, subscriber: Subscriber, query_id: int) -> None:
+        """Undo `add`."""
+        self.subscribers.pop((id(subscriber), query_id), None)
+
+    def tell(self, *, is_new: bool) -> None:
+        """Tell all subscribers that the query has run."""
+        for (_, query_id), subscriber in list(self.subscribers.items()):
+            subscriber.query_settled(query_id, is_new=is_new)
+
+
+class LiveQueries:
+    """All live queries of a node, by call and by the keys they read."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, LiveQuery] = {}
+        self._filed: defaultdict[str, dict[LiveQuery, list[Read]]] = defaultdict(dict)
+        self._tables: defaultdict[str, set[LiveQuery]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[LiveQuery]:
+        return iter(list(self._by_key.values()))
+
+    def get(self, key: Hashable) -> LiveQuery | None:
+        """Return the live query of a key, if there is one."""
+        return self._by_key.get(key)
+
+    def add(self, query: LiveQuery) -> None:
+        """Begin to keep a live query."""
+        self._by_key[query.key] = query
+
+    def remove(self, query: LiveQuery) -> None:
+        """Forget a live query that nobody subscribes to."""
+        self.file(query, [])
+        self._by_key.pop(query.key, None)
+
+    def file(self, query: LiveQuery, reads: Iterable[Read]) -> None:
+        """File a live query under the keys of its newest run, and under no others."""
+        for read in query.reads:
+            filed = self._filed.get(read.key)
+            if filed is not None:
+                filed.pop(query, None)
+                if not filed:
+                    del self._filed[read.key]
+            self._tables[read.table].discard(query)
+        query.reads = list(reads)
+        for read in query.reads:
+            self._filed[read.key].setdefault(query, []).append(read)
+            self._tables[read.table].add(query)
+
+    def touched_by(self, change: Touched, memory: Memory) -> list[LiveQuery]:
+        """Return the live queries whose result this change may alter, in no order."""
+        candidates: dict[LiveQuery, list[Read]] = {}
+        for key in (*change.change.keys, change.table.name):
+            for query, reads in self._filed.get(key, {}).items():
+                candidates.setdefault(query, reads)
+        return [
+            query
+            for query, reads in candidates.items()
+            if not query.is_dirty and any(_meets(change, read, memory) for read in query.reads)
+        ]
+
+    def on_table(self, table: str) -> list[LiveQuery]:
+        """Return the live queries that read anything of a table."""
+        return list(self._tables[table])
+
+
+def _meets(change: Touched, read: Read, memory: Memory) -> bool:
+    """Tell whether a row change falls into what a read looked at, before or after it."""
+    if read.table != change.table.name:
+        return False
+    index = change.table.indexes[read.index]
+    for row in (change.before, change.after):
+        if row is not None:
+            position = change.table.position(index, row.document)
+            suffix = position[len(read.prefix) :]
+            if (
+                position[: len(read.prefix)] == read.prefix
+                and read.lower.is_before(suffix)
+                and not read.upper.is_before(suffix)
+            ):
+                return True
+    # A row that memory did not hold was not in any part that memory covers; elsewhere, who knows.
+    return change.before is None and not memory.covers(
+        read.table, read.index, read.prefix, read.lower, read.upper
+    )

@@ -1,0 +1,461 @@
+"""The asyncio shell around the engine: it loads, commits, follows the log, and keeps time.
+
+One `Node` per process. All its tasks belong to one task group and end with it. What decides is in
+`engine.py`; here is only who waits for what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from orjson import loads
+
+from parley.clock import Clock
+from parley.engine.calls import Args, caller_of, decoded_args, mutation_call, query_call
+from parley.engine.committer import Answer
+from parley.engine.engine import Engine
+from parley.engine.follower import Follower
+from parley.engine.live import Call
+from parley.engine.oneshot import Answers, OneShot
+from parley.engine.sync import FrameCache, SyncWorker
+from parley.errors import (
+    DatabaseDown,
+    FunctionFailed,
+    Internal,
+    Overloaded,
+    ParleyError,
+    ShuttingDown,
+    TimedOut,
+    TooManyMutations,
+    Unavailable,
+)
+from parley.functions.context import ActionCtx, Auth
+from parley.functions.registry import Registry
+from parley.identity import Identity
+from parley.protocol.connection import Connection
+from parley.protocol.messages import Action, Add, Mutation
+from parley.store.types import (
+    Batch,
+    BatchOutcome,
+    Committed,
+    LoadRequest,
+    RequestId,
+    Store,
+    Transient,
+    Unknown,
+)
+from parley.values import decode, encode
+
+log = logging.getLogger(__name__)
+
+_SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
+_RETRY_S: Final = 0.2
+_CATCH_UP_S: Final = 2.0
+_MAX_ACTIONS: Final = 1000
+
+
+class Node:
+    """Runs functions for this process's clients.
+
+    Attributes:
+        engine: the core.
+        registry: the functions it serves.
+        is_draining: no new work is taken; what was taken is finished.
+        follower: keeps memory at the newest commit.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        engine: Engine,
+        clock: Clock,
+        *,
+        incarnation: str,
+        mutation_timeout_s: float = 15.0,
+        max_queries: int = 500,
+        max_mutations: int = 200,
+        redact_errors: bool = True,
+        max_loads: int = 8,
+    ) -> None:
+        self.engine = engine
+        self.registry = registry
+        self.is_draining = False
+        self.follower = Follower(store, engine, clock, incarnation, self.wake)
+        self._store = store
+        self._clock = clock
+        self._mutation_timeout_s = mutation_timeout_s
+        self._max_queries = max_queries
+        self._max_mutations = max_mutations
+        self._redact = redact_errors
+        self._cache = FrameCache()
+        self._loop = asyncio.get_running_loop()
+        self._group: asyncio.TaskGroup | None = None
+        self._is_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_head: asyncio.Future[int] | None = None
+        self._is_reading_head = False
+        self._load_slots = asyncio.Semaphore(max_loads)
+        self._actions = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Node]:
+        """Follow the log and serve until the context ends; its tasks end with it."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            tasks = [
+                group.create_task(self.follower.follow(), name="follow"),
+                group.create_task(self.follower.listen(), name="listen"),
+            ]
+            try:
+                yield self
+            finally:
+                self.is_draining = True
+                for task in tasks:
+                    task.cancel()
+                if self._timer is not None:
+                    self._timer.cancel()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing new and wait until every mutation taken has its answer, at most so long."""
+        self.is_draining = True
+        deadline = self._clock.monotonic() + timeout_s
+        while not self.engine.committer.is_idle and self._clock.monotonic() < deadline:
+            self.wake()
+            await asyncio.sleep(0.01)
+
+    # --- for the web
+
+    def open(self, connection: Connection, has_output: Callable[[], None]) -> SyncWorker:
+        """Return the worker of a new connection; `worker.close()` when its socket ends."""
+        return SyncWorker(
+            connection,
+            self.engine,
+            self._cache,
+            prepare=self._prepare,
+            submit=self._submit,
+            has_output=has_output,
+            max_queries=self._max_queries,
+            max_mutations=self._max_mutations,
+            redact_errors=self._redact,
+        )
+
+    def wake(self) -> None:
+        """Let the engine take its next step soon."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._step)
+
+    async def fresh(self) -> int:
+        """Wait until memory holds everything committed before this call (read index, H17).
+
+        All callers of one moment share one look at the newest ts.
+
+        Raises:
+            DatabaseDown: Postgres does not answer.
+            TimedOut: the log could not be followed in time.
+        """
+        if self._next_head is None:
+            self._next_head = self._loop.create_future()
+        waiting = self._next_head
+        if not self._is_reading_head:
+            self._spawn(self._read_heads(), "head")
+        head = await asyncio.shield(waiting)
+        await self.follower.reach(head, self._mutation_timeout_s)
+        return head
+
+    async def admit(self, max_observed_ts: int) -> None:
+        """Make sure that a client which has seen `max_observed_ts` is served nothing older.
+
+        Ahead of every commit there may be a client of a database that was restored since: then one
+        empty commit moves the clock past it.
+
+        Raises:
+            Unavailable: the ts lies in the future; nobody can have seen it.
+        """
+        if max_observed_ts <= self.engine.memory.ts:
+            return
+        head = await self.fresh()
+        if max_observed_ts <= head:
+            return
+        if max_observed_ts > time.time_ns() + 1_000_000_000:
+            raise Unavailable("maxObservedTimestamp lies in the future")
+        bump = Batch(head, (), (), must_commit=True)
+        await self._store.commit(bump)
+        await self.follower.reach(max_observed_ts, _CATCH_UP_S)
+
+    async def signed_in(self, identity: Identity | None) -> None:
+        """Run the app's `on_authenticated` mutation for an identity that was just accepted."""
+        function = self.registry.on_authenticated
+        if identity is None or function is None:
+            return
+        answer = await self._mutate(function.path, {}, identity, internal=True)
+        if isinstance(answer.error, FunctionFailed):
+            log.error("on_authenticated failed: %s", answer.error.message)
+        elif answer.error is not None:
+            raise answer.error
+
+    async def query(
+        self,
+        calls: Sequence[tuple[str, object]],
+        identity: Identity | None,
+        *,
+        internal: bool = False,
+    ) -> Answers:
+        """Run queries on the newest state, all at one ts.
+
+        Raises:
+            Unavailable: the newest state cannot be had.
+        """
+        await self.fresh()
+        prepared = [
+            query_call(self.registry, path, args, None, internal=internal) for path, args in calls
+        ]
+        asked = OneShot(self.engine, prepared, identity, self._loop)
+        self.wake()
+        try:
+            async with asyncio.timeout(self._mutation_timeout_s):
+                return await asked.answers
+        except TimeoutError as error:
+            raise TimedOut("the query could not be run in time") from error
+        finally:
+            asked.close()
+
+    async def mutate(self, path: str, args: object, identity: Identity | None) -> Answer:
+        """Run a public mutation that has no session to be repeated in.
+
+        Raises:
+            FunctionNotFound: there is no such mutation.
+            Unavailable: it was not taken, or its outcome is unknown.
+        """
+        answer = await self._mutate(path, args, identity, internal=False)
+        if answer.error is not None and not isinstance(answer.error, FunctionFailed):
+            raise answer.error
+        return answer
+
+    async def act(self, path: str, args: object, identity: Identity | None) -> bytes:
+        """Run an action and return its value as wire JSON.
+
+        Raises:
+            FunctionFailed: it failed.
+            Overloaded: too many actions are running.
+        """
+        function = self.registry.find(path, "action")
+        if self._actions >= _MAX_ACTIONS:
+            raise Overloaded(f"{_MAX_ACTIONS} actions are running on this node")
+        checked = function.arguments.validate(decoded_args(args))
+        ctx = ActionCtx(
+            Auth(identity),
+            lambda path, args: self._query_value(path, args, identity),
+            lambda path, args: self._mutation_value(path, args, identity),
+        )
+        self._actions += 1
+        try:
+            return encode(await function.handler(ctx, **checked))
+        except ParleyError:
+            raise
+        except Exception as error:
+            log.exception("action %s failed", function.path)
+            raise Internal(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._actions -= 1
+
+    def start_action(
+        self, worker: SyncWorker, message: Action, done: Callable[[bytes | ParleyError], None]
+    ) -> None:
+        """Run a client's action beside everything else; `done` gets its value or its error."""
+        identity = worker.identity
+
+        async def run() -> None:
+            try:
+                done(await self.act(message.udf_path, message.args, identity))
+            except ParleyError as error:
+                done(error)
+
+        self._spawn(run(), f"action {message.udf_path[:80]}")
+
+    # --- mutations
+
+    async def _mutate(
+        self, path: str, args: object, identity: Identity | None, *, internal: bool
+    ) -> Answer:
+        function = self.registry.find(path, "mutation", internal=internal)
+        self._refuse_if_full()
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+
+        def answer(found: Answer) -> None:
+            if not answered.done():
+                answered.set_result(found)
+
+        request = RequestId(caller_of(identity), str(uuid.uuid4()), 0)
+        self.engine.committer.submit(
+            mutation_call(
+                function,
+                args,
+                identity,
+                request,
+                self.engine.entropy(),
+                self._clock.monotonic() + self._mutation_timeout_s,
+                answer,
+                has_session=False,
+            )
+        )
+        self.wake()
+        return await answered
+
+    def _submit(
+        self,
+        worker: SyncWorker,
+        message: Mutation,
+        identity: Identity | None,
+        answer: Callable[[Answer], None],
+    ) -> None:
+        session_id = worker.connection.session_id
+        try:
+            function = self.registry.find(message.udf_path, "mutation")
+            self._refuse_if_full()
+        except ParleyError as error:
+            answer(Answer(error=error, ts=self.engine.memory.ts))
+            return
+        self.engine.committer.submit(
+            mutation_call(
+                function,
+                message.args,
+                identity,
+                RequestId(caller_of(identity), session_id, message.request_id),
+                self.engine.entropy(),
+                self._clock.monotonic() + self._mutation_timeout_s,
+                answer,
+                is_unwanted=lambda: worker.is_closed,
+            )
+        )
+        self.wake()
+
+    def _refuse_if_full(self) -> None:
+        if self.is_draining:
+            raise ShuttingDown("this server is stopping")
+        if self.engine.committer.is_full:
+            raise TooManyMutations("too many mutations are waiting on this server")
+
+    def _prepare(self, add: Add) -> Call:
+        return query_call(self.registry, add.udf_path, add.args, add.journal)
+
+    async def _query_value(self, path: str, args: Args, identity: Identity | None) -> Any:
+        answers = await self.query([(path, loads(encode(dict(args))))], identity, internal=True)
+        [result] = answers.results
+        if result.error is not None:
+            raise result.error
+        return decode(loads(result.value))
+
+    async def _mutation_value(self, path: str, args: Args, identity: Identity | None) -> Any:
+        answer = await self._mutate(path, loads(encode(dict(args))), identity, internal=True)
+        if answer.error is not None:
+            raise answer.error
+        return decode(loads(answer.value or b"null"))
+
+    # --- the step
+
+    def _step(self) -> None:
+        self._is_scheduled = False
+        if self.engine.advance():
+            self.follower.moved()
+        self._send_batch()
+        for request in self.engine.take_loads():
+            self._spawn(self._load(request), "load")
+        is_busy = self.engine.settle(_SLICE_S)
+        for request in self.engine.take_loads():
+            self._spawn(self._load(request), "load")
+        self._cache.clear()
+        self.follower.want(self.engine.committer.min_ts)
+        if is_busy:
+            self.wake()
+        self._set_timer()
+
+    def _send_batch(self) -> None:
+        request = self.engine.committer.lookup
+        if request is not None:
+            self._spawn(self._look_up(request), "lookup")
+            return
+        batch = self.engine.next_batch()
+        if batch is not None:
+            self._spawn(self._commit(batch), "commit")
+
+    def _set_timer(self) -> None:
+        at = self.engine.committer.next_wake()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at is not None:
+            delay = max(0.001, at - self._clock.monotonic())
+            self._timer = self._loop.call_later(delay, self.wake)
+
+    # --- I/O
+
+    async def _commit(self, batch: Batch) -> None:
+        outcome: BatchOutcome
+        try:
+            outcome = await self._store.commit(batch)
+        except DatabaseDown as error:
+            outcome = Transient("08001", error.message)
+        except Exception as error:
+            # Whatever it was, the fate of the batch is not known; its request rows settle it.
+            log.exception("a commit failed")
+            outcome = Unknown(str(error))
+        own = outcome.commit if isinstance(outcome, Committed) and batch.must_commit else None
+        self.engine.batch_landed(outcome, own)
+        self.wake()
+
+    async def _look_up(self, request: RequestId) -> None:
+        while True:
+            try:
+                settled = await self._store.find_settled([request])
+                head = await self._store.head()
+                break
+            except DatabaseDown:
+                await asyncio.sleep(_RETRY_S)
+        self.engine.committer.looked_up(settled, head)
+        self.wake()
+
+    async def _load(self, request: LoadRequest) -> None:
+        async with self._load_slots:
+            while True:
+                try:
+                    result = await self._store.load(request)
+                    break
+                except DatabaseDown:
+                    await asyncio.sleep(_RETRY_S)
+                except Exception as error:
+                    log.exception("loading %s/%s failed", request.table, request.index)
+                    self.engine.load_failed(request, Internal(f"cannot load rows: {error}"))
+                    self.wake()
+                    return
+        self.engine.loaded(result)
+        self.follower.want(result.ts)
+        self.wake()
+
+    async def _read_heads(self) -> None:
+        self._is_reading_head = True
+        try:
+            while self._next_head is not None:
+                waiting, self._next_head = self._next_head, None
+                try:
+                    head = await self._store.head()
+                except DatabaseDown as error:
+                    waiting.set_exception(error)
+                    waiting.exception()  # every waiter may have gone
+                else:
+                    waiting.set_result(head)
+        finally:
+            self._is_reading_head = False
+
+    def _spawn(self, coroutine: Any, name: str) -> None:
+        if self._group is None:
+            coroutine.close()
+            raise ShuttingDown("this node is not running")
+        self._group.create_task(coroutine, name=name)

@@ -1,0 +1,150 @@
+"""A piece of an index in memory: the rows under one equality prefix, as far as they were loaded.
+
+Positions inside a range are *suffixes*: order values behind the prefix (see `store.tables`).
+Loaded parts are `segments`, disjoint and in order; a row inside a segment is in memory, and a row
+that is not in memory is known not to exist there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+from parley.store.tables import END, START, Cut
+from parley.store.types import Order
+from parley.values import Document
+
+Suffix = tuple[Any, ...]
+
+
+class Row:
+    """One row of memory at its newest version.
+
+    Attributes:
+        document: its fields and wire JSON.
+        fault: why the row cannot be shown, where a value of it cannot travel; else None.
+        size_bytes: what it costs to keep.
+        holders: how many ranges hold it.
+    """
+
+    __slots__ = ("document", "fault", "holders", "id", "size_bytes")
+
+    def __init__(self, row_id: str, document: Document, size_bytes: int, fault: str | None) -> None:
+        self.id = row_id
+        self.document = document
+        self.fault = fault
+        self.size_bytes = size_bytes
+        self.holders = 0
+
+
+class Range:
+    """Rows of one index under one prefix, sorted by suffix."""
+
+    __slots__ = ("index", "prefix", "rows", "segments", "suffixes", "table")
+
+    def __init__(self, table: str, index: str, prefix: tuple[Any, ...]) -> None:
+        self.table = table
+        self.index = index
+        self.prefix = prefix
+        self.segments: list[tuple[Cut, Cut]] = []
+        self.suffixes: list[Suffix] = []
+        self.rows: list[Row] = []
+
+    def contains(self, suffix: Suffix) -> bool:
+        """Tell whether this place is loaded."""
+        return any(lo.is_before(suffix) and not hi.is_before(suffix) for lo, hi in self.segments)
+
+    def covers(self, lower: Cut, upper: Cut) -> bool:
+        """Tell whether everything between two cuts is loaded."""
+        return any(not lower.precedes(lo) and not hi.precedes(upper) for lo, hi in self.segments)
+
+    def put(self, suffix: Suffix, row: Row) -> bool:
+        """Add or replace the row at a loaded place; return whether it was added."""
+        at = bisect_left(self.suffixes, suffix)
+        if at < len(self.suffixes) and self.suffixes[at] == suffix:
+            self.rows[at] = row
+            return False
+        self.suffixes.insert(at, suffix)
+        self.rows.insert(at, row)
+        return True
+
+    def drop(self, suffix: Suffix) -> bool:
+        """Remove the row at a place, if there is one; return whether there was."""
+        at = bisect_left(self.suffixes, suffix)
+        if at == len(self.suffixes) or self.suffixes[at] != suffix:
+            return False
+        del self.suffixes[at], self.rows[at]
+        return True
+
+    def replace(self, lower: Cut, upper: Cut, rows: Iterable[tuple[Suffix, Row]]) -> list[Row]:
+        """Put exactly these rows between two cuts, mark the part loaded, return the rows it held."""
+        start, end = self._at(lower), self._at(upper)
+        removed = self.rows[start:end]
+        ordered = sorted(rows, key=lambda pair: pair[0])
+        self.suffixes[start:end] = [suffix for suffix, _ in ordered]
+        self.rows[start:end] = [row for _, row in ordered]
+        self._add_segment(lower, upper)
+        return removed
+
+    def read(
+        self, lower: Cut, upper: Cut, order: Order, limit: int | None
+    ) -> tuple[list[Row], tuple[Cut, Cut] | None]:
+        """Read loaded rows from one side on.
+
+        Returns:
+            The rows in `order`, and the part that is missing before the read is complete: the cuts
+            to load between; None when the limit or the far end was reached in loaded rows.
+        """
+        if order == "asc":
+            return self._read_up(lower, upper, limit)
+        return self._read_down(lower, upper, limit)
+
+    def _read_up(
+        self, lower: Cut, upper: Cut, limit: int | None
+    ) -> tuple[list[Row], tuple[Cut, Cut] | None]:
+        for lo, hi in self.segments:
+            if lower.precedes(lo) or not lower.precedes(hi):
+                continue
+            stop = hi if hi.precedes(upper) else upper
+            start, end = self._at(lower), self._at(stop)
+            if limit is not None and end - start >= limit:
+                return self.rows[start : start + limit], None
+            return self.rows[start:end], ((stop, upper) if stop is not upper else None)
+        return [], (lower, upper)
+
+    def _read_down(
+        self, lower: Cut, upper: Cut, limit: int | None
+    ) -> tuple[list[Row], tuple[Cut, Cut] | None]:
+        for lo, hi in self.segments:
+            if hi.precedes(upper) or not lo.precedes(upper):
+                continue
+            stop = lo if lower.precedes(lo) else lower
+            start, end = self._at(stop), self._at(upper)
+            if limit is not None and end - start >= limit:
+                start = end - limit
+                stop = lower
+            return self.rows[start:end][::-1], ((lower, stop) if stop is not lower else None)
+        return [], (lower, upper)
+
+    def _at(self, cut: Cut) -> int:
+        """Return the index of the first row behind `cut`."""
+        if cut is START or (not cut.values and cut.side < 0):
+            return 0
+        if cut is END or not cut.values:
+            return len(self.suffixes)
+        if cut.side < 0:
+            return bisect_left(self.suffixes, cut.values)
+        length = len(cut.values)
+        return bisect_right(self.suffixes, cut.values, key=lambda suffix: suffix[:length])
+
+    def _add_segment(self, lower: Cut, upper: Cut) -> None:
+        merged: list[tuple[Cut, Cut]] = []
+        for lo, hi in self.segments:
+            if hi.precedes(lower) or upper.precedes(lo):
+                merged.append((lo, hi))
+            else:
+                lower = lo if lo.precedes(lower) else lower
+                upper = hi if upper.precedes(hi) else upper
+        merged.append((lower, upper))
+        self.segments = sorted(merged, key=lambda segment: segment[0].sort_key())

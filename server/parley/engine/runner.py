@@ -1,0 +1,89 @@
+"""Runs a query or mutation to its end, or to the rows it lacks. No event loop is involved.
+
+asyncio never sees these coroutines: they are driven by hand, inside one step of the loop. The only
+thing one may wait for is a `Load` of missing rows; anything else is refused, so that functions are
+pure not by promise but because nothing impure can be awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from parley.errors import FunctionFailed, Internal
+from parley.functions.context import IdentityNeeded
+from parley.store.types import LoadRequest
+
+log = logging.getLogger(__name__)
+
+_IMPURE: Final = (
+    "queries and mutations may await only ctx.db and ctx.auth; "
+    "put network calls and sleeps in an action"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function ended well; `value` is what it returned, unchecked."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function ended in an error that is its caller's to see."""
+
+    error: FunctionFailed
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsIdentity:
+    """A run shared by all callers asked who calls; run it per identity."""
+
+
+Ended = Returned | Failed
+RunOutcome = Ended | NeedsIdentity | LoadRequest
+
+
+class ImpureAwait(Exception):
+    """A query or mutation awaited something that is not its database."""
+
+
+def drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
+    """Run `coroutine` until it returns, fails, or lacks rows; it is closed in every case.
+
+    Unexpected exceptions are logged here, once, and become `Internal`.
+    """
+    loop = asyncio._get_running_loop()
+    # Inside, there is no running loop: create_task, sleep and network calls fail at once instead of
+    # escaping the transaction.
+    asyncio._set_running_loop(None)
+    try:
+        return _drive(coroutine, path)
+    finally:
+        asyncio._set_running_loop(loop)
+        coroutine.close()
+
+
+def _drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
+    try:
+        awaited = coroutine.send(None)
+        if isinstance(awaited, LoadRequest):
+            return awaited
+        # Thrown in, so that the traceback points at the await.
+        coroutine.throw(ImpureAwait(f"{path} awaited {type(awaited).__name__}: {_IMPURE}"))
+        return Failed(Internal(f"{path} went on after an impure await"))
+    except StopIteration as stop:
+        return Returned(stop.value)
+    except IdentityNeeded:
+        return NeedsIdentity()
+    except FunctionFailed as error:
+        return Failed(error)
+    except Exception as error:
+        log.exception("function %s failed", path)
+        failure = Internal(f"{type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return Failed(failure)

@@ -1,0 +1,310 @@
+"""One client connection's sync worker: what it subscribed to, and what it is owed.
+
+It joins the protocol's state machine (`protocol.connection`) to the engine. It decides when a
+Transition may go: when nothing it holds is dirty, memory has reached what was promised, and the
+client has fewer than two Transitions unread. Until then changes coalesce. No I/O: frames go to
+`outbox`, and whoever owns the socket takes them from there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from parley.engine.committer import Answer
+from parley.engine.engine import Engine
+from parley.engine.live import Call, LiveQuery, Result
+from parley.errors import FunctionFailed, LimitExceeded, ParleyError, TooManyMutations
+from parley.identity import Identity
+from parley.protocol import responses
+from parley.protocol.connection import Connection, frames
+from parley.protocol.error_text import error_text, request_id_for
+from parley.protocol.messages import Add, ModifyQuerySet, Mutation, Remove
+
+MAX_UNREAD_TRANSITIONS: Final = 2
+MAX_UNREAD_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Frames that go together, with nothing but Ping between them."""
+
+    frames: tuple[bytes, ...]
+    is_transition: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of all frames."""
+        return sum(len(frame) for frame in self.frames)
+
+
+class FrameCache:
+    """Frames of one tick, shared by all connections that stand at the same place."""
+
+    def __init__(self) -> None:
+        self._frames: dict[object, tuple[bytes, ...]] = {}
+
+    def get(self, key: object, build: Callable[[], list[bytes]]) -> tuple[bytes, ...]:
+        """Return the frames of `key`, built once."""
+        found = self._frames.get(key)
+        if found is None:
+            found = self._frames[key] = tuple(build())
+        return found
+
+    def clear(self) -> None:
+        """Forget the tick."""
+        self._frames.clear()
+
+
+class SyncWorker:
+    """The engine's side of one connection; fulfils `live.Subscriber` and `engine.Flushed`.
+
+    Attributes:
+        connection: the protocol state machine.
+        identity: as whom the client speaks now.
+        outbox: frames to be written, oldest first.
+        is_closed: nothing is sent or taken any more.
+        failure: why the connection has to be closed; the socket's owner looks at it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        engine: Engine,
+        cache: FrameCache,
+        *,
+        prepare: Callable[[Add], Call],
+        submit: Callable[[SyncWorker, Mutation, Identity | None, Callable[[Answer], None]], None],
+        has_output: Callable[[], None],
+        max_queries: int,
+        max_mutations: int,
+        redact_errors: bool,
+    ) -> None:
+        self.connection = connection
+        self.identity: Identity | None = None
+        self.outbox: deque[Outgoing] = deque()
+        self.is_closed = False
+        self.failure: ParleyError | None = None
+        self._engine = engine
+        self._cache = cache
+        self._prepare = prepare
+        self._submit = submit
+        self._has_output = has_output
+        self._max_queries = max_queries
+        self._max_mutations = max_mutations
+        self._redact = redact_errors
+        self._queries: dict[int, LiveQuery] = {}
+        self._sent: dict[int, bytes] = {}
+        self._changed: set[int] = set()
+        self._removed: set[int] = set()
+        self._query_set = 0
+        self._identity_version = 0
+        self._is_owed = False
+        self._min_ts = 0
+        self._unread = 0
+        self._unread_bytes = 0
+        self._mutations: deque[tuple[Mutation, Identity | None]] = deque()
+
+    @property
+    def query_count(self) -> int:
+        """How many queries the client is subscribed to."""
+        return len(self._queries)
+
+    # --- from the client
+
+    def connected(self) -> None:
+        """Note what the client has seen: it must not be served anything older."""
+        self._min_ts = max(self._min_ts, self.connection.max_observed_timestamp)
+
+    def modify(self, message: ModifyQuerySet) -> None:
+        """Change the set of queries; the next Transition answers it, even if it is empty."""
+        for change in message.modifications:
+            if isinstance(change, Remove):
+                self._remove(change.query_id)
+            else:
+                self._add(change)
+        self._query_set = message.new_version
+        self._owe()
+
+    def authenticated(self, identity: Identity | None) -> None:
+        """Speak as `identity` from now on; all queries are asked again as it."""
+        self.identity = identity
+        self._identity_version = self.connection.received_identity
+        for query_id in list(self._queries):
+            self._resubscribe(query_id)
+        self._owe()
+
+    def mutate(self, message: Mutation) -> None:
+        """Take a mutation; it runs after those taken before, as the identity of this moment.
+
+        Raises:
+            TooManyMutations: too many are unanswered; the connection has to be closed.
+        """
+        if len(self._mutations) >= self._max_mutations:
+            raise TooManyMutations(f"{self._max_mutations} mutations are waiting on this socket")
+        self._mutations.append((message, self.identity))
+        if len(self._mutations) == 1:
+            self._submit_next()
+
+    def respond(self, frame: bytes) -> None:
+        """Send a response; a Transition follows it, or some clients' promises hang (§6.3)."""
+        self._put(Outgoing((frame,), is_transition=False))
+        self._owe()
+
+    def close(self) -> None:
+        """Let go of everything; a mutation that runs already finishes, for a resend to find."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.connection.close()
+        for query_id, query in self._queries.items():
+            self._engine.unsubscribe(query, self, query_id)
+        self._queries.clear()
+        self._mutations.clear()
+        self._engine.due.pop(self, None)
+        self._engine.later.pop(self, None)
+
+    # --- from the socket
+
+    def written(self, outgoing: Outgoing) -> None:
+        """Hear that frames have left for the client: there is room for more."""
+        self._unread_bytes -= outgoing.size_bytes
+        if outgoing.is_transition:
+            self._unread -= 1
+        if self._is_owed or self._changed:
+            self._engine.due[self] = None
+
+    # --- from the engine
+
+    def query_settled(self, query_id: int, *, is_new: bool) -> None:
+        """Hear that a query ran."""
+        if is_new:
+            self._changed.add(query_id)
+        if is_new or self._is_owed or self._changed:
+            self._engine.due[self] = None
+
+    def identity_needed(self, query_id: int) -> None:
+        """Ask a query again as this client's own identity."""
+        self._resubscribe(query_id)
+
+    def flush(self) -> None:
+        """Send a Transition to memory's ts, if one is owed and may go now."""
+        if self.is_closed or not (self._is_owed or self._changed):
+            return
+        if self._unread >= MAX_UNREAD_TRANSITIONS or self._unread_bytes > MAX_UNREAD_BYTES:
+            return
+        ts = self._engine.memory.ts
+        if ts < self._min_ts:
+            self._engine.later[self] = None
+            return
+        if any(query.is_dirty for query in self._queries.values()):
+            return
+        changes = self._take_changes()
+        if not changes and not self._removed and not self._is_owed:
+            return
+        self._send_transition(ts, changes)
+
+    # --- inside
+
+    def _take_changes(self) -> list[tuple[int, Result]]:
+        """Return what the client holds otherwise, by query id."""
+        changes = []
+        for query_id in sorted(self._changed):
+            query = self._queries.get(query_id)
+            if query is None or query.result is None:
+                continue
+            if self._sent.get(query_id) != query.result.digest:
+                self._sent[query_id] = query.result.digest
+                changes.append((query_id, query.result))
+        self._changed.clear()
+        return changes
+
+    def _send_transition(self, ts: int, changes: list[tuple[int, Result]]) -> None:
+        removed = sorted(self._removed - self._queries.keys())
+        self._removed.clear()
+        is_news = (
+            self.connection.sent.identity != self._identity_version or not self.connection.sent.ts
+        )
+        start, end = self.connection.advance(ts, self._query_set, self._identity_version)
+        # Clients use our clock only to schedule token refreshes; left out elsewhere, the frame is
+        # the same for everybody who stands here.
+        stamp = self.connection.stamp() if is_news else None
+        can_chunk = self.connection.client.supports_chunks
+
+        def build() -> list[bytes]:
+            parts = [(query_id, responses.query_removed(query_id)) for query_id in removed]
+            parts += [(qid, responses.modification(qid, result.tail)) for qid, result in changes]
+            return frames(
+                start, end, [part for _, part in sorted(parts)], stamp, can_chunk=can_chunk
+            )
+
+        if stamp is None:
+            identity = tuple((query_id, id(result)) for query_id, result in changes)
+            key = (start, end, identity, tuple(removed), can_chunk)
+            made = self._cache.get(key, build)
+        else:
+            made = tuple(build())
+        self._is_owed = False
+        self._unread += 1
+        self._put(Outgoing(made, is_transition=True))
+
+    def _put(self, outgoing: Outgoing) -> None:
+        if self.is_closed:
+            return
+        self._unread_bytes += outgoing.size_bytes
+        self.outbox.append(outgoing)
+        self._has_output()
+
+    def _owe(self) -> None:
+        self._is_owed = True
+        self._engine.due[self] = None
+
+    def _add(self, add: Add) -> None:
+        call = self._prepare(add)
+        if len(self._queries) >= self._max_queries:
+            error = LimitExceeded(f"a connection may hold {self._max_queries} queries")
+            call = Call(call.path, b"", refusal=error)
+        query = self._engine.subscribe(call, self.identity, self, add.query_id)
+        self._queries[add.query_id] = query
+        self._changed.add(add.query_id)
+
+    def _remove(self, query_id: int) -> None:
+        self._engine.unsubscribe(self._queries.pop(query_id), self, query_id)
+        self._sent.pop(query_id, None)
+        self._changed.discard(query_id)
+        self._removed.add(query_id)
+
+    def _resubscribe(self, query_id: int) -> None:
+        before = self._queries[query_id]
+        query = self._engine.subscribe(before.call, self.identity, self, query_id)
+        if query is not before:
+            self._queries[query_id] = query
+            self._engine.unsubscribe(before, self, query_id)
+            self._changed.add(query_id)
+
+    def _submit_next(self) -> None:
+        message, identity = self._mutations[0]
+        self._submit(self, message, identity, lambda answer: self._answered(message, answer))
+
+    def _answered(self, message: Mutation, answer: Answer) -> None:
+        if self.is_closed:
+            return
+        self._mutations.popleft()
+        error = answer.error
+        if error is None:
+            self._min_ts = max(self._min_ts, answer.ts or 0)
+            value = answer.value or b"null"
+            self.respond(responses.mutation_succeeded(message.request_id, value, answer.ts or 0))
+        elif isinstance(error, FunctionFailed):
+            name = request_id_for(self.connection.session_id, message.request_id)
+            text, data = error_text(error, name, redact=self._redact)
+            self.respond(responses.mutation_failed(message.request_id, text, data))
+        else:
+            # Not an answer but the lack of one: closed with a reason on which clients send again.
+            self.failure = error
+            self._has_output()
+            return
+        if self._mutations:
+            self._submit_next()

@@ -1,0 +1,289 @@
+"""One run of a query or mutation on memory: what it read, what it wrote, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from parley.engine.memory import Memory
+from parley.engine.ranges import Row
+from parley.errors import LimitExceeded, ValueInvalid
+from parley.functions.transaction import Scan
+from parley.store.rows import document_of, encode_row
+from parley.store.tables import (
+    CREATION_FIELD,
+    END,
+    ID_FIELD,
+    START,
+    Cut,
+    Schema,
+    Table,
+    order_value,
+)
+from parley.store.types import LoadRequest, RowWrite
+from parley.values import Document
+
+_BY_ID: Final = "by_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use.
+
+    Attributes:
+        max_documents: rows read.
+        max_bytes_read: bytes of wire JSON of the rows read.
+        max_ranges: index ranges read.
+        max_writes: rows written.
+        max_bytes_written: bytes of wire JSON written.
+        max_run_s: seconds of its own running time; looked at whenever it reads or writes.
+    """
+
+    max_documents: int = 16_000
+    max_bytes_read: int = 16 << 20
+    max_ranges: int = 1024
+    max_writes: int = 1000
+    max_bytes_written: int = 4 << 20
+    max_run_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one scan learned: the rows of an index under a prefix, between two cuts."""
+
+    key: str
+    table: str
+    index: str
+    prefix: tuple[Any, ...]
+    lower: Cut
+    upper: Cut
+
+
+class Overlay:
+    """Writes that memory does not hold yet: of this run, and of earlier ones in the same batch.
+
+    Attributes:
+        rows: table -> row id -> newest version; None says that it is deleted.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Document | None]] = {}
+        self._undo: list[tuple[str, str, bool, Document | None]] = []
+
+    def put(self, table: str, row_id: str, document: Document | None) -> None:
+        """Set the newest version of a row."""
+        rows = self.rows.setdefault(table, {})
+        self._undo.append((table, row_id, row_id in rows, rows.get(row_id)))
+        rows[row_id] = document
+
+    def mark(self) -> int:
+        """Return a place to roll back to."""
+        return len(self._undo)
+
+    def written_since(self, mark: int) -> frozenset[tuple[str, str]]:
+        """Return the (table, id) of every row put since `mark`."""
+        return frozenset((table, row_id) for table, row_id, _, _ in self._undo[mark:])
+
+    def roll_back(self, mark: int) -> None:
+        """Undo every `put` since `mark`."""
+        while len(self._undo) > mark:
+            table, row_id, existed, document = self._undo.pop()
+            if existed:
+                self.rows[table][row_id] = document
+            else:
+                del self.rows[table][row_id]
+
+
+class RunTransaction:
+    """Fulfils `functions.transaction.Transaction` on memory plus an overlay.
+
+    Attributes:
+        reads: every read so far; together they decide what can change the outcome.
+        overlay: None in a query, which cannot write.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        *,
+        overlay: Overlay | None = None,
+        next_creation_us: Callable[[], int] | None = None,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        self._memory = memory
+        self._limits = limits
+        self._monotonic = monotonic
+        self._deadline = monotonic() + limits.max_run_s
+        self._next_creation_us = next_creation_us
+        self._new_id = new_id
+        self._documents = self._bytes_read = self._writes = self._bytes_written = 0
+        self._is_closed = False
+        self.overlay = overlay
+        self.reads: list[Read] = []
+
+    @property
+    def schema(self) -> Schema:
+        """The watched tables."""
+        return self._memory.schema
+
+    def close(self) -> None:
+        """End the run: a context that escaped it can neither read nor write any more."""
+        self._is_closed = True
+
+    # --- reads
+
+    def get(self, table: Table, row_id: str) -> Document | LoadRequest | None:
+        """Return one row by its id."""
+        self._check()
+        read = Read(f"{table.name}/{row_id}", table.name, _BY_ID, (row_id,), START, END)
+        if self.overlay is not None:
+            written = self.overlay.rows.get(table.name)
+            if written is not None and row_id in written:
+                self._note(read)
+                return written[row_id]
+        row = self._memory.row(table, row_id)
+        if isinstance(row, LoadRequest):
+            return row
+        self._note(read)
+        return None if row is None else self._show(table, row)
+
+    def scan(self, scan: Scan) -> list[Document] | LoadRequest:
+        """Return the rows of a scan in its order."""
+        self._check()
+        allowed = self._limits.max_documents - self._documents + 1
+        limit = allowed if scan.limit is None else min(scan.limit, allowed)
+        columns = scan.index.columns[: len(scan.prefix)]
+        prefix = tuple(order_value(c, v) for c, v in zip(columns, scan.prefix, strict=True))
+        written = self.overlay.rows.get(scan.table.name) if self.overlay is not None else None
+        rows = self._memory.read(
+            scan.table,
+            scan.index,
+            prefix,
+            scan.lower,
+            scan.upper,
+            scan.order,
+            limit + len(written or ()),
+        )
+        if isinstance(rows, LoadRequest):
+            return rows
+        found = [self._show(scan.table, row) for row in rows]
+        if written:
+            found = _merge(scan, prefix, found, written)[:limit]
+        self._note_scan(scan, prefix, found, limit)
+        return found
+
+    def _note_scan(
+        self, scan: Scan, prefix: tuple[Any, ...], found: list[Document], limit: int
+    ) -> None:
+        """Record what part of the index decided `found`: up to its last row if the limit cut."""
+        lower, upper = scan.lower, scan.upper
+        if len(found) >= limit:
+            last = scan.table.position(scan.index, found[-1])[len(prefix) :]
+            lower, upper = (lower, Cut(last, 1)) if scan.order == "asc" else (Cut(last, -1), upper)
+        key = scan.table.key(scan.index, scan.prefix)
+        self._note(Read(key, scan.table.name, scan.index.name, prefix, lower, upper))
+        self._documents += len(found)
+        self._bytes_read += sum(len(document.json) for document in found)
+        if self._documents > self._limits.max_documents:
+            raise LimitExceeded(
+                f"a function may read {self._limits.max_documents} documents; use take() or "
+                f"paginate() on {scan.table.name}"
+            )
+        if self._bytes_read > self._limits.max_bytes_read:
+            raise LimitExceeded(f"a function may read {self._limits.max_bytes_read} bytes")
+
+    def _note(self, read: Read) -> None:
+        self.reads.append(read)
+        if len(self.reads) > self._limits.max_ranges:
+            raise LimitExceeded(f"a function may read {self._limits.max_ranges} index ranges")
+
+    def _show(self, table: Table, row: Row) -> Document:
+        if row.fault is not None:
+            raise ValueInvalid(f"row {table.name}/{row.id} cannot be shown: {row.fault}")
+        return row.document
+
+    # --- writes
+
+    def insert(self, table: Table, fields: Mapping[str, Any]) -> str:
+        """Add a row and return its id."""
+        assert self._next_creation_us is not None  # noqa: S101
+        assert self._new_id is not None  # noqa: S101
+        row_id = fields.get(ID_FIELD) or self._new_id()
+        creation = self._next_creation_us() / 1000
+        self._write(table, row_id, {**fields, ID_FIELD: row_id, CREATION_FIELD: creation})
+        return str(row_id)
+
+    def update(self, table: Table, document: Document, fields: Mapping[str, Any]) -> None:
+        """Give a row exactly `fields`, and its own id and creation time."""
+        kept = {ID_FIELD: document[ID_FIELD], CREATION_FIELD: document[CREATION_FIELD]}
+        present = {name: value for name, value in fields.items() if value is not None}
+        self._write(table, document[ID_FIELD], {**present, **kept})
+
+    def delete(self, table: Table, document: Document) -> None:
+        """Remove a row."""
+        self._write(table, document[ID_FIELD], None)
+
+    def _write(self, table: Table, row_id: str, fields: dict[str, Any] | None) -> None:
+        self._check()
+        assert self.overlay is not None  # noqa: S101 (a query's ctx.db has no method that writes)
+        document = None
+        if fields is not None:
+            present = {name: value for name, value in fields.items() if value is not None}
+            encode_row(table, present)  # names the field that does not fit, before anything else
+            document = document_of(table, present)
+            self._bytes_written += len(document.json)
+        self._writes += 1
+        if self._writes > self._limits.max_writes:
+            raise LimitExceeded(f"a mutation may write {self._limits.max_writes} documents")
+        if self._bytes_written > self._limits.max_bytes_written:
+            raise LimitExceeded(f"a mutation may write {self._limits.max_bytes_written} bytes")
+        self.overlay.put(table.name, row_id, document)
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("ctx.db was used after its function ended")
+        if self._monotonic() > self._deadline:
+            raise LimitExceeded(f"a function may run for {self._limits.max_run_s} s")
+
+
+def _merge(
+    scan: Scan,
+    prefix: tuple[Any, ...],
+    documents: list[Document],
+    written: dict[str, Document | None],
+) -> list[Document]:
+    """Return memory's documents with the overlay's versions in their places, in scan order."""
+    placed = []
+    for document in documents:
+        if document[ID_FIELD] not in written:
+            placed.append((scan.table.position(scan.index, document)[len(prefix) :], document))
+    for newest in written.values():
+        if newest is None:
+            continue
+        position = scan.table.position(scan.index, newest)
+        suffix = position[len(prefix) :]
+        inside = scan.lower.is_before(suffix) and not scan.upper.is_before(suffix)
+        if inside and position[: len(prefix)] == prefix:
+            placed.append((suffix, newest))
+    placed.sort(key=lambda pair: pair[0], reverse=scan.order == "desc")
+    return [document for _, document in placed]
+
+
+def net_writes(memory: Memory, overlay: Overlay) -> tuple[RowWrite, ...]:
+    """Return what an overlay does to memory, one write per row that differs."""
+    writes: list[RowWrite] = []
+    for name, rows in overlay.rows.items():
+        table = memory.schema.tables[name]
+        for row_id, document in rows.items():
+            before = memory.row(table, row_id)
+            exists = isinstance(before, Row)
+            if document is None:
+                if exists:
+                    writes.append(RowWrite(name, row_id, "delete"))
+            else:
+                row = encode_row(table, document)
+                writes.append(RowWrite(name, row_id, "update" if exists else "insert", row))
+    return tuple(writes)
