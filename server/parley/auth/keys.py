@@ -18,9 +18,9 @@ from jwt import PyJWK
 from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import PyJWTError
 
+from parley.config import MIN_SECRET_BYTES
 from parley.errors import SetupError
 
-MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: no shorter than the hash
 _MAX_KEYS: Final = 64  # per issuer
 _RSA_BITS: Final = range(2048, 8193)  # weak below (RFC 7518 §3.3), slow to check above
 _ALGORITHMS: Final = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}

@@ -130,14 +130,14 @@ def _refuse(_constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _is_too_deep(root: object) -> bool:
+def _is_too_deep(root: dict[str, Any]) -> bool:
     """Tell whether containers nest too deeply; level by level, since recursion is the attack."""
-    level = [root]
-    for _ in range(MAX_NESTING + 1):
+    level: list[Any] = [root]
+    for _ in range(MAX_NESTING):
         level = [
             inner
             for outer in level
-            if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
         ]
     return bool(level)

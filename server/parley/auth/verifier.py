@@ -103,11 +103,8 @@ class Verifier:
         Raises:
             SetupError: as the class does.
         """
-        secret = settings.supabase_jwt_secret
-        if not (secret or settings.supabase_url or settings.auth_issuer):
-            secret = dev_secret
         return cls(
-            secret=secret,
+            secret=settings.supabase_jwt_secret if settings.is_auth_configured else dev_secret,
             supabase_url=settings.supabase_url,
             issuer=settings.auth_issuer,
             jwks_url=settings.auth_jwks_url,

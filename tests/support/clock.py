@@ -1,0 +1,27 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+
+class FakeClock:
+    """Both clocks of `parley.clock.Clock`, moved by hand.
+
+    Args:
+        now: seconds since the Unix epoch at the start.
+    """
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        """Start at `now`."""
+        self.now = now
+
+    def advance(self, seconds: float) -> None:
+        """Let this much time pass."""
+        self.now += seconds
+
+    def wall_us(self) -> int:
+        """Microseconds since the Unix epoch."""
+        return round(self.now * 1_000_000)
+
+    def monotonic(self) -> float:
+        """The same in seconds; the start is as arbitrary as any."""
+        return self.now
