@@ -4,7 +4,7 @@ Pure data, read from Postgres's catalog by `store.catalog`. The mapping snake_ca
 camelCase field lives here and nowhere else.
 
 An *index position* is a tuple of order values: one per index column, then the creation time, then
-the id. Python compares positions exactly as Postgres orders the rows (NULLS LAST, text COLLATE "C").
+the id. Python compares positions exactly as Postgres orders the rows (NULLS LAST, COLLATE "C").
 A `Cut` is a place between rows: `(values, side)` stands before (side -1) or after (side +1) every
 row whose position starts with `values`.
 """
@@ -94,7 +94,6 @@ class Table:
         sql_name: the quoted name for SQL.
         columns: by field; `_id` and `_creationTime` included.
         indexes: by name; `by_id` (columns `(_id,)`) and `by_creation_time` (no columns) included.
-        defaults: fields whose column has a default in Postgres (functions must still give them).
     """
 
     name: str

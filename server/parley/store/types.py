@@ -40,7 +40,7 @@ class Commit:
         ts: its place in the order of commits.
         prev_ts: ts of the commit before it; None when its writer's snapshot could not know it.
         changes: the rows, in the order they were written; one row may appear more than once.
-        resets: tables that changed too much to list, were truncated or rewritten: forget all of them.
+        resets: tables that changed too much to list, were truncated or rewritten: forget them.
         is_schema_change: table definitions changed; reload the catalog before going on.
     """
 
@@ -59,7 +59,7 @@ class LogSlice:
         commits: contiguous, in ts order, possibly empty.
         has_more: whether the log goes on after the last of them.
         horizon: commits up to here may have been removed; a reader behind it must start anew.
-        incarnation: changes when the database was restored or replaced (system id, timeline, epoch).
+        incarnation: changes when the database was restored or replaced.
     """
 
     commits: tuple[Commit, ...]
@@ -75,7 +75,7 @@ class LoadRequest:
     Attributes:
         table, index: names.
         prefix: order values of the equality prefix (see `tables.order_value`).
-        after, before: cuts *behind the prefix* (values of the columns after it, tie-breaks included).
+        after, before: cuts *behind the prefix* (of the columns after it, tie-breaks included).
         order: from which side `limit` counts.
         limit: at most so many rows.
     """
@@ -182,7 +182,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Conflicted:
-    """Something committed since `head` meets what these entries (by index) read. Nothing was written."""
+    """A commit since `head` meets what these entries (by index) read. Nothing was written."""
 
     entries: frozenset[int]
     head: int
@@ -236,7 +236,7 @@ class Store(Protocol):
         ...
 
     async def commit(self, batch: Batch) -> BatchOutcome:
-        """Commit a batch in one call. Shielded: cancelling the caller does not cancel the commit."""
+        """Commit a batch in one call. Cancelling the caller does not cancel the commit."""
         ...
 
     async def read_log(self, after_ts: int) -> LogSlice:
@@ -256,5 +256,5 @@ class Store(Protocol):
         ...
 
     async def listen(self, wake: Callable[[int], None]) -> Awaitable[None]:
-        """Call `wake(ts)` soon after each commit, as a hint; return an awaitable that ends when lost."""
+        """Call `wake(ts)` soon after each commit, as a hint; what it returns ends when lost."""
         ...

@@ -1,0 +1,217 @@
+"""The Postgres behind a node: `types.Store` over asyncpg, for any Postgres from 15 on.
+
+Every call is one statement in its own transaction, so a connection never rests inside one.
+`LISTEN` and prepared statements need connections that stay with their session: give Parley the
+database itself, not a pooler in transaction mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, cast
+
+import asyncpg
+
+from parley.errors import DatabaseDown
+from parley.store import sql
+from parley.store.catalog import build_schema
+from parley.store.commit import batch_arguments, committed, outcome_of_error, settled
+from parley.store.listen import Listener
+from parley.store.load import build_load
+from parley.store.log import Row, build_slice
+from parley.store.pool import (
+    CONNECTION_ERRORS,
+    PoolSettings,
+    StoreConnection,
+    create_pool,
+    database_down,
+)
+from parley.store.tables import Schema
+from parley.store.types import (
+    AlreadySettled,
+    Batch,
+    BatchOutcome,
+    LoadRequest,
+    LoadResult,
+    LogSlice,
+    RequestId,
+    Settled,
+    Unknown,
+)
+
+MAX_LOG_ROWS: Final = 5000  # of one slice; a single commit may bring more
+
+
+class PostgresStore:
+    """Fulfils `types.Store`. Make one with `connect`, or `async with PostgresStore.connect(dsn)`.
+
+    Safe to use from any number of tasks. Every method raises `DatabaseDown` when the database
+    cannot be reached; reads have been tried on two connections by then.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        settings: PoolSettings,
+        readers: asyncpg.Pool[Any],
+        committers: asyncpg.Pool[Any],
+        schema: Schema,
+    ) -> None:
+        self._dsn = dsn
+        self._settings = settings
+        self._readers = readers
+        self._committers = committers
+        self._schema = schema
+        self._commits: set[asyncio.Task[BatchOutcome]] = set()
+        self._listeners: set[Listener] = set()
+
+    @classmethod
+    async def connect(cls, dsn: str, settings: PoolSettings | None = None) -> PostgresStore:
+        """Open the pools and read the schema.
+
+        Raises:
+            DatabaseDown: the database cannot be reached.
+            asyncpg.UndefinedTableError: it has not been migrated.
+        """
+        chosen = settings or PoolSettings()
+        readers = await create_pool(dsn, chosen, size=chosen.max_readers)
+        try:
+            committers = await create_pool(dsn, chosen, size=chosen.max_committers)
+            try:
+                schema = build_schema(
+                    row["definition"] for row in await readers.fetch(sql.DEFINITIONS)
+                )
+            except BaseException:
+                committers.terminate()
+                raise
+        except BaseException:
+            readers.terminate()
+            raise
+        return cls(dsn, chosen, readers, committers, schema)
+
+    async def close(self) -> None:
+        """Finish the commits under way, then close every connection."""
+        if self._commits:
+            await asyncio.wait(self._commits)
+        for listener in list(self._listeners):
+            await listener.close()
+        await asyncio.gather(self._readers.close(), self._committers.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- reads
+
+    async def load(self, request: LoadRequest) -> LoadResult:
+        """Read a piece of a range and the ts it is true at, in one snapshot."""
+        statement, parameters = build_load(self._schema.tables[request.table], request)
+        [row], _ = await self._read(statement, *parameters)
+        return LoadResult(request, row["head"], tuple(image.encode() for image in row["images"]))
+
+    async def read_log(self, after_ts: int) -> LogSlice:
+        """Read the commits after `after_ts`, oldest first; about `MAX_LOG_ROWS` rows at most.
+
+        A commit beyond the limits of `parley.max_rows` and `parley.max_bytes` comes as resets.
+        """
+        rows, identity = await self._read(sql.READ_LOG, after_ts, MAX_LOG_ROWS)
+        return build_slice(rows, identity)
+
+    async def head(self) -> int:
+        """Return the ts of the newest commit."""
+        [row], _ = await self._read(sql.HEAD)
+        head: int = row["max"]
+        return head
+
+    async def find_settled(self, requests: Sequence[RequestId]) -> list[Settled]:
+        """Return what is known of those `requests` that are settled."""
+        rows, _ = await self._read(
+            sql.FIND_SETTLED,
+            [request.identity for request in requests],
+            [request.session_id for request in requests],
+            [request.request_id for request in requests],
+        )
+        return settled(requests, rows)
+
+    async def schema(self) -> Schema:
+        """Read the definitions of all watched tables; later loads use what was read last."""
+        rows, _ = await self._read(sql.DEFINITIONS)
+        self._schema = build_schema(row["definition"] for row in rows)
+        return self._schema
+
+    async def _read(self, statement: str, *args: Any) -> tuple[Sequence[Row], str]:
+        """Run a statement that changes nothing; a broken connection gets a second chance."""
+        try:
+            return await self._fetch(self._readers, statement, args)
+        except CONNECTION_ERRORS:
+            try:
+                return await self._fetch(self._readers, statement, args)
+            except CONNECTION_ERRORS as error:
+                raise database_down(error) from error
+
+    async def _fetch(
+        self, pool: asyncpg.Pool[Any], statement: str, args: Sequence[Any]
+    ) -> tuple[Sequence[Row], str]:
+        async with pool.acquire(timeout=self._settings.acquire_s) as proxy:
+            connection = cast("StoreConnection", proxy)
+            return await connection.fetch(statement, *args), connection.identity
+
+    # --- commits
+
+    async def commit(self, batch: Batch) -> BatchOutcome:
+        """Commit a batch in one call.
+
+        Runs as a task of its own: cancelling the caller leaves the commit to end by itself.
+
+        Raises:
+            DatabaseDown: no connection could be had; nothing was sent.
+        """
+        task = asyncio.create_task(self._commit(batch), name="commit batch")
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        return await asyncio.shield(task)
+
+    async def _commit(self, batch: Batch) -> BatchOutcome:
+        arguments = batch_arguments(batch)
+        try:
+            connection = await self._committers.acquire(timeout=self._settings.acquire_s)
+        except CONNECTION_ERRORS as error:
+            raise database_down(error) from error
+        try:
+            rows = await connection.fetch(sql.COMMIT, *arguments)
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+            outcome = outcome_of_error(batch, error)
+        else:
+            return committed(rows, must_commit=batch.must_commit)
+        finally:
+            await self._committers.release(connection)
+        if isinstance(outcome, list):
+            return await self._look_up(outcome)
+        return outcome
+
+    async def _look_up(self, requests: Sequence[RequestId]) -> BatchOutcome:
+        try:
+            return AlreadySettled(tuple(await self.find_settled(requests)))
+        except DatabaseDown as error:
+            return Unknown(error.message)
+
+    # --- wake-ups
+
+    async def listen(self, wake: Callable[[int], None]) -> Awaitable[None]:
+        """Call `wake(ts)` soon after each commit, as a hint; what it returns ends when lost.
+
+        Cancelling that ends the listening.
+        """
+        listener = await Listener.start(self._dsn, self._settings, wake)
+        self._listeners.add(listener)
+        listener.lost.add_done_callback(lambda _: self._listeners.discard(listener))
+        return listener.lost

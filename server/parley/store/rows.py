@@ -1,0 +1,307 @@
+r"""Documents <-> row images (the JSON text of Postgres's `to_jsonb(row)`). Pure.
+
+| column type  | image                     | document                                     |
+|--------------|---------------------------|----------------------------------------------|
+| timestamptz  | ISO text                  | milliseconds since the epoch; int when whole |
+| int8         | number                    | Int64                                        |
+| float4, 8    | number, "NaN", "Infinity" | float; -0.0 becomes 0.0, `to_jsonb` has none |
+| jsonb        | wire JSON                 | the value it stands for                      |
+| bytea        | "\x…"                      | bytes                                        |
+| any NULL     | null                      | no field                                     |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from parley import values
+from parley.errors import ValueInvalid, WriteRejected
+from parley.store.tables import Column, ColumnType, Table
+from parley.values import Document, Int64, Value
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MIN_TIME_MS: Final = -62_135_596_800_000  # 0001-01-01
+_MAX_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31
+_FAR_MS: Final = 1e16  # where infinite times sort
+# What Python's calendar does not reach; Postgres writes `10000-01-01T00:00:00+00:00`, `… BC`.
+_FAR_TIME: Final = re.compile(r"(\d{4,6})-(\d\d)-(\d\d)T([^ ]*)( BC)?")
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_CUT_DEPTH: Final = values.MAX_DEPTH + 3
+_YEARS_400: Final = 400
+_DAYS_400: Final = 146_097
+# An odd number of backslashes before u0000: the character NUL, which Postgres cannot hold.
+_JSON_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+# --- image to document
+
+
+def decode_row(table: Table, image: bytes) -> tuple[str, Document, str | None]:
+    """Return a row's id, its document, and what is wrong with it if it cannot be shown.
+
+    A document with a fault lacks the fields that no client could decode (or, for an infinite time,
+    holds a number far away), so it still has a position in every index.
+    """
+    try:
+        raw = orjson.loads(image)
+    except orjson.JSONDecodeError:
+        # A number beyond float64, or nesting beyond the parser: take what can be taken.
+        raw = _loads_leniently(image)
+    fields, fault = _decode_fields(table, raw)
+    return raw["id"], _document(fields), fault
+
+
+def decode_image(table: Table, image: bytes) -> dict[str, Value]:
+    """Return the fields of a row image.
+
+    Raises:
+        ValueInvalid: a value that the wire cannot carry; the message names table, id and column.
+    """
+    row_id, document, fault = decode_row(table, image)
+    if fault is not None:
+        raise ValueInvalid(f"row {table.name}/{row_id} cannot be shown: {fault}")
+    return {name: document[name] for name in document}
+
+
+def document_of(table: Table, fields: Mapping[str, Any]) -> Document:
+    """Return the document that Postgres will give back once `fields` are written.
+
+    Raises:
+        WriteRejected: as `encode_row`.
+    """
+    decoded, fault = _decode_fields(table, encode_row(table, fields))
+    if fault is not None:
+        raise WriteRejected(f"{table.name}: {fault}")
+    return _document(decoded)
+
+
+def _document(fields: dict[str, Value]) -> Document:
+    return Document(fields, values.compact(values.encode(fields)))
+
+
+def _decode_fields(table: Table, raw: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
+    fields: dict[str, Value] = {}
+    fault = None
+    for column in table.columns.values():
+        value = raw.get(column.name)
+        if value is None:
+            continue
+        try:
+            fields[column.field] = _DECODERS[column.type](value)
+        except (ValueError, ValueInvalid) as error:
+            fault = f"column {column.name}: {error}"
+            if column.type is ColumnType.TIME:
+                fields[column.field] = -_FAR_MS if value.startswith("-") else _FAR_MS
+    return fields, fault
+
+
+def _loads_leniently(image: bytes) -> Any:
+    """Parse an image that orjson refuses, so that only the column at fault is lost."""
+    return json.loads(_cut_depth(image.decode()), parse_int=_parse_int)
+
+
+def _parse_int(digits: str) -> int | float:
+    # Beyond int64 only float64 is left; beyond float64 it is infinite, which `values` refuses.
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+def _cut_depth(text: str) -> str:
+    """Replace what is nested deeper than any value may be by one null just as deep."""
+    kept, depth, start = [], 0, 0
+    for match in _BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth == _CUT_DEPTH:
+                kept.append(text[start : match.start()])
+        elif match[0] in "]}":
+            if depth == _CUT_DEPTH:
+                kept.append("null")
+                start = match.end()
+            depth -= 1
+    return "".join((*kept, text[start:]))
+
+
+def _decode_time(text: str) -> int | float:
+    try:
+        micros = (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+    except ValueError:
+        micros = _far_micros(text)
+    whole, rest = divmod(micros, 1000)
+    return micros / 1000 if rest else whole
+
+
+def _far_micros(text: str) -> int:
+    """Return the microseconds of a time outside Python's years 1 to 9999."""
+    match = _FAR_TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"the time {text} is no number")
+    year, month, day, rest, is_bc = match.groups()
+    number = 1 - int(year) if is_bc else int(year)
+    # The calendar repeats every 400 years: look up the year of the same shape near 2000.
+    shape = 2000 + number % _YEARS_400
+    days = (date(shape, int(month), int(day)) - _EPOCH.date()).days
+    days += (number - shape) // _YEARS_400 * _DAYS_400
+    clock = datetime.fromisoformat(f"1970-01-01T{rest}")
+    return days * 86_400_000_000 + (clock - _EPOCH) // _MICROSECOND
+
+
+_DECODERS: Final[dict[ColumnType, Callable[[Any], Value]]] = {
+    ColumnType.ID: lambda value: value,
+    ColumnType.TEXT: lambda value: value,
+    ColumnType.BOOL: lambda value: value,
+    ColumnType.TIME: _decode_time,
+    ColumnType.INT: lambda value: value,
+    ColumnType.INT64: Int64,
+    ColumnType.FLOAT: float,
+    ColumnType.JSON: values.decode,
+    ColumnType.TEXTS: values.decode,
+    ColumnType.BYTES: lambda value: bytes.fromhex(value[2:]),
+}
+
+
+# --- document to row
+
+
+def encode_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return column name -> JSON-able value for `RowWrite.row`; absent (or None) is NULL.
+
+    Raises:
+        WriteRejected: an unknown field, a missing one, or a value that its column cannot hold; the
+            message names the field and what was expected. Nothing that passes here can make
+            Postgres refuse the types of a whole batch.
+    """
+    for field in fields:
+        if field not in table.columns:
+            raise WriteRejected(f"{table.name} has no field {field}")
+    row: dict[str, Any] = {}
+    for field, column in table.columns.items():
+        value = fields.get(field)
+        if value is not None:
+            row[column.name] = _encode_field(table, column, value)
+        elif not column.is_optional:
+            raise WriteRejected(f"{table.name}.{field} is missing: it is required")
+    return row
+
+
+def _encode_field(table: Table, column: Column, value: object) -> object:
+    try:
+        return _ENCODERS[column.type](value)
+    except _Unfit as unfit:
+        raise WriteRejected(
+            f"{table.name}.{column.field}: expected {unfit}, found {_shown(value)}"
+        ) from None
+    except ValueInvalid as error:
+        raise WriteRejected(f"{table.name}.{column.field}: {error.message}") from None
+
+
+def _shown(value: object) -> str:
+    """Return a value's type, and the value itself where it is a plain number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{type(value).__name__} {float(value):g}"
+    return type(value).__name__
+
+
+class _Unfit(Exception):
+    """What a column expected."""
+
+
+def _encode_id(value: object) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise _Unfit("an id (lower-case uuid)")
+    return value
+
+
+def _encode_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Unfit("a string")
+    if "\0" in value:
+        raise _Unfit("a string without the character NUL")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _Unfit("a string without lone surrogates") from None
+    return str(value)
+
+
+def _encode_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Unfit("a boolean")
+    return value
+
+
+def _number(value: object, expected: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _Unfit(expected)
+    return value
+
+
+def _encode_time(value: object) -> str:
+    expected = "milliseconds since 1970, within the years 1 to 9999"
+    number = _number(value, expected)
+    if not _MIN_TIME_MS <= number <= _MAX_TIME_MS:  # also refuses NaN
+        raise _Unfit(expected)
+    return (_EPOCH + timedelta(microseconds=round(number * 1000))).isoformat()
+
+
+def _whole(value: object, bits: int) -> int:
+    expected = f"a whole number of {bits} bits"
+    number = _number(value, expected)
+    if not (math.isfinite(number) and number == int(number)):
+        raise _Unfit(expected)
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise _Unfit(expected)
+    return int(number)
+
+
+def _encode_float(value: object) -> float | str:
+    number = float(_number(value, "a number"))
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    return number + 0.0  # -0.0 would not survive
+
+
+def _encode_json(value: object) -> object:
+    encoded = values.encode(value)
+    if _JSON_NUL.search(encoded):
+        raise _Unfit("strings without the character NUL")
+    return orjson.loads(encoded)
+
+
+def _encode_texts(value: object) -> list[str]:
+    if not isinstance(value, list | tuple):
+        raise _Unfit("an array of strings")
+    if len(value) > values.MAX_ARRAY:
+        raise _Unfit(f"an array of at most {values.MAX_ARRAY} strings")
+    return [_encode_text(item) for item in value]
+
+
+def _encode_bytes(value: object) -> str:
+    if not isinstance(value, bytes):
+        raise _Unfit("bytes")
+    return "\\x" + value.hex()
+
+
+_ENCODERS: Final[dict[ColumnType, Callable[[object], object]]] = {
+    ColumnType.ID: _encode_id,
+    ColumnType.TEXT: _encode_text,
+    ColumnType.BOOL: _encode_bool,
+    ColumnType.TIME: _encode_time,
+    ColumnType.INT: lambda value: _whole(value, 32),
+    ColumnType.INT64: lambda value: _whole(value, 64),
+    ColumnType.FLOAT: _encode_float,
+    ColumnType.JSON: _encode_json,
+    ColumnType.TEXTS: _encode_texts,
+    ColumnType.BYTES: _encode_bytes,
+}
