@@ -220,7 +220,7 @@ def test_value_that_contains_itself_is_refused() -> None:
 
 
 def test_plain_json_has_no_marks() -> None:
-    inner = {"count": Int64(-5), "raw": b"\xff\xfe"}
+    inner: dict[str, Any] = {"count": Int64(-5), "raw": b"\xff\xfe"}
     document = Document(inner, values.encode(inner))
     value = [math.nan, math.inf, -math.inf, -0.0, 1.5, (document,), None, True, "a"]
 
