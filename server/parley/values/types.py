@@ -30,7 +30,8 @@ class Int64(int):
     def __new__(cls, value: int = 0) -> Int64:
         """Return `value` as an int64."""
         if not _INT64_MIN <= value <= _INT64_MAX:
-            raise ValueInvalid(f"Invalid value: {value} does not fit into 64 bits")
+            # Without the number: a huge one cannot even be printed.
+            raise ValueInvalid("Invalid value: expected an integer of at most 64 bits")
         return super().__new__(cls, value)
 
     def __repr__(self) -> str:
