@@ -300,7 +300,9 @@ def test_document_counts_as_its_fields(document: Document) -> None:
 # The rest.
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**5000])
+@pytest.mark.parametrize(
+    "value", [2**63, -(2**63) - 1, 10**5000], ids=["above", "below", "not even printable"]
+)
 def test_int64_refuses_more_than_64_bits(value: int) -> None:
     with pytest.raises(ValueInvalid, match="at most 64 bits"):
         Int64(value)
