@@ -11,6 +11,7 @@ What an app's functions are written with:
 
 from parley.errors import AppError
 from parley.functions.context import ActionCtx, MutationCtx, QueryCtx
+from parley.functions.database import Table
 from parley.functions.pagination import PaginationResult
 from parley.functions.registry import action, mutation, on_authenticated, query
 from parley.functions.validators import UNSET, Opt, PaginationOptions, TableId, UnsetType
@@ -29,6 +30,7 @@ __all__ = [
     "PaginationOptions",
     "PaginationResult",
     "QueryCtx",
+    "Table",
     "TableId",
     "UnsetType",
     "__version__",
