@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley.auth.claims import LEEWAY_S, Expected, identify, is_name, normalised_issuer
@@ -19,6 +19,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
+
+# A busy machine is not a failure.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_an_identity_lives_until_exp_and_leeway() -> None:
@@ -65,6 +68,7 @@ def test_anything_else_is_no_name(name: object) -> None:
     assert not is_name(name)
 
 
+@UNHURRIED
 @given(
     st.fixed_dictionaries(
         {}, optional={name: JSON for name in (*GOOD, "nbf", "iat", "role", "email", "other")}

@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley.auth.keys import parse_jwks, secret_key
 from parley.errors import SetupError
 from tests.support.tokens import SECRET, hs256, key_set, private_key, public_jwk
+
+# A busy machine is not a failure.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_the_secret_checks_hmac_sha256() -> None:
@@ -93,6 +96,7 @@ def test_of_two_keys_of_one_name_the_first_counts() -> None:
     assert not keys["k", "EdDSA"].check(b"signed", private_key("ed2").sign(b"signed"))
 
 
+@UNHURRIED
 @given(
     st.fixed_dictionaries(
         {"kid": st.just("k"), "kty": st.sampled_from(["RSA", "EC", "OKP"])},

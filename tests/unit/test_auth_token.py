@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley.auth.token import Token, parse_token
@@ -11,6 +11,9 @@ from parley.errors import TokenMalformed
 from tests.support.tokens import SECRET, compact, encoded
 
 ALPHABET = st.sampled_from("ABab01-_=+/. {}\n\u00e9\U0001f600")
+
+# A busy machine is not a failure.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_a_token_comes_apart() -> None:
@@ -42,11 +45,13 @@ def outcome(text: str) -> Token | str:
         return refusal.reason
 
 
+@UNHURRIED
 @given(st.text(ALPHABET) | st.text())
 def test_any_text_is_a_token_or_malformed(text: str) -> None:
     assert outcome(text)
 
 
+@UNHURRIED
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_any_bytes_as_header_and_payload_are_a_token_or_malformed(
     header: bytes, payload: bytes
@@ -55,6 +60,7 @@ def test_any_bytes_as_header_and_payload_are_a_token_or_malformed(
     assert outcome(compact({"alg": "HS256"}, payload, b"secret"))
 
 
+@UNHURRIED
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text() | st.none() | st.floats()))
 def test_a_payload_is_what_was_signed_or_refused(payload: dict[str, object]) -> None:
     token = outcome(compact({"alg": "HS256"}, payload, b"secret"))
