@@ -17,7 +17,7 @@
     │   ├── FunctionNotFound   no public function of that path, or another kind
     │   ├── WriteRejected      Postgres refuses the row (unique, foreign key, check, type)
     │   ├── Conflict           optimistic concurrency gave up after its retries
-    │   ├── RequestReused      a settled or re-used (session, request) number
+    │   ├── RequestReused      a settled or reused (session, request) number
     │   ├── LimitExceeded      too much read, written, returned or queued
     │   └── Internal           anything unexpected; the client sees only a request id
     ├── Unavailable            try again later; nothing is known to be wrong with the request
@@ -270,7 +270,7 @@ SURFACES: Final[dict[str, Surface]] = {
     "Unauthenticated": Surface(401, False, None),
     "InvalidAuthHeader": Surface(401, False, None),
     "NoAuthProvider": Surface(401, False, None),
-    "AuthProviderDiscoveryFailed": Surface(503, False, None),
+    "AuthProviderDiscoveryFailed": Surface(503, False, 1013),
     "Overloaded": Surface(503, False, 1013),
     "DatabaseUnavailable": Surface(503, False, 1013),
     "TooManyConcurrentRequests": Surface(503, False, 1013),

@@ -8,7 +8,7 @@ from typing import Any
 
 from parley.engine.committer import Answer, Mutation
 from parley.engine.live import Call
-from parley.errors import FunctionFailed
+from parley.errors import FunctionFailed, LimitExceeded
 from parley.functions.context import Entropy
 from parley.functions.registry import Function, Registry
 from parley.identity import Identity
@@ -19,14 +19,19 @@ Args = Mapping[str, Any]
 
 
 def query_call(
-    registry: Registry, path: str, args: object, journal: str | None, *, internal: bool = False
+    registry: Registry,
+    path: str,
+    args: object,
+    journal: str | None,
+    *,
+    max_bytes: int,
+    internal: bool = False,
 ) -> Call:
     """Return a query call; one that cannot be run carries its refusal, to fail like a query."""
     args_json = b""
     try:
         function = registry.find(path, "query", internal=internal)
-        decoded = decoded_args(args)
-        args_json = encode(decoded)
+        decoded, args_json = decoded_args(args, max_bytes)
         checked = function.arguments.validate(decoded)
     except FunctionFailed as error:
         return Call(path, args_json, journal, refusal=error)
@@ -42,6 +47,7 @@ def mutation_call(
     deadline: float,
     answer: Callable[[Answer], None],
     *,
+    max_bytes: int,
     is_unwanted: Callable[[], bool] = lambda: False,
     has_session: bool = True,
 ) -> Mutation:
@@ -49,8 +55,7 @@ def mutation_call(
     checked: dict[str, Any] | FunctionFailed
     args_json = b""
     try:
-        decoded = decoded_args(args)
-        args_json = encode(decoded)
+        decoded, args_json = decoded_args(args, max_bytes)
         checked = function.arguments.validate(decoded)
     except FunctionFailed as error:
         checked = error
@@ -69,15 +74,19 @@ def mutation_call(
     )
 
 
-def decoded_args(args: object) -> dict[str, Any]:
-    """Return arguments as Python values.
+def decoded_args(args: object, max_bytes: int) -> tuple[dict[str, Any], bytes]:
+    """Return arguments as Python values, and as canonical wire JSON.
 
     Raises:
         ValueInvalid: a value that is not a Convex value, by its path.
+        LimitExceeded: more than `max_bytes` of JSON.
     """
     decoded = decode(args)
     assert isinstance(decoded, dict)  # noqa: S101 (messages take nothing else)
-    return decoded
+    args_json = encode(decoded)
+    if len(args_json) > max_bytes:
+        raise LimitExceeded(f"arguments may be {max_bytes} bytes; these have {len(args_json)}")
+    return decoded, args_json
 
 
 def caller_of(identity: Identity | None) -> str:

@@ -79,6 +79,7 @@ class Node:
         *,
         incarnation: str,
         mutation_timeout_s: float = 15.0,
+        max_args_bytes: int = 1 << 20,
         max_queries: int = 500,
         max_mutations: int = 200,
         redact_errors: bool = True,
@@ -91,6 +92,7 @@ class Node:
         self._store = store
         self._clock = clock
         self._mutation_timeout_s = mutation_timeout_s
+        self._max_args_bytes = max_args_bytes
         self._max_queries = max_queries
         self._max_mutations = max_mutations
         self._redact = redact_errors
@@ -215,7 +217,10 @@ class Node:
         """
         await self.fresh()
         prepared = [
-            query_call(self.registry, path, args, None, internal=internal) for path, args in calls
+            query_call(
+                self.registry, path, args, None, max_bytes=self._max_args_bytes, internal=internal
+            )
+            for path, args in calls
         ]
         asked = OneShot(self.engine, prepared, identity, self._loop)
         self.wake()
@@ -249,7 +254,8 @@ class Node:
         function = self.registry.find(path, "action")
         if self._actions >= _MAX_ACTIONS:
             raise Overloaded(f"{_MAX_ACTIONS} actions are running on this node")
-        checked = function.arguments.validate(decoded_args(args))
+        decoded, _ = decoded_args(args, self._max_args_bytes)
+        checked = function.arguments.validate(decoded)
         ctx = ActionCtx(
             Auth(identity),
             lambda path, args: self._query_value(path, args, identity),
@@ -265,6 +271,29 @@ class Node:
             raise Internal(f"{type(error).__name__}: {error}") from error
         finally:
             self._actions -= 1
+
+    async def run_any(
+        self, path: str, args: object, identity: Identity | None, *, internal: bool = True
+    ) -> bytes:
+        """Run a function of whatever kind and return its value as wire JSON.
+
+        Raises:
+            FunctionFailed: it failed, or there is none.
+            Unavailable: it was not taken, or its outcome is unknown.
+        """
+        kind = self.registry.kind_of(path, internal=internal)
+        if kind == "action":
+            return await self.act(path, args, identity)
+        if kind == "mutation":
+            answer = await self._mutate(path, args, identity, internal=internal)
+            if answer.error is not None:
+                raise answer.error
+            return answer.value or b"null"
+        answers = await self.query([(path, args)], identity, internal=internal)
+        [result] = answers.results
+        if result.error is not None:
+            raise result.error
+        return result.value
 
     def start_action(
         self, worker: SyncWorker, message: Action, done: Callable[[bytes | ParleyError], None]
@@ -303,6 +332,7 @@ class Node:
                 self.engine.entropy(),
                 self._clock.monotonic() + self._mutation_timeout_s,
                 answer,
+                max_bytes=self._max_args_bytes,
                 has_session=False,
             )
         )
@@ -332,6 +362,7 @@ class Node:
                 self.engine.entropy(),
                 self._clock.monotonic() + self._mutation_timeout_s,
                 answer,
+                max_bytes=self._max_args_bytes,
                 is_unwanted=lambda: worker.is_closed,
             )
         )
@@ -344,7 +375,9 @@ class Node:
             raise TooManyMutations("too many mutations are waiting on this server")
 
     def _prepare(self, add: Add) -> Call:
-        return query_call(self.registry, add.udf_path, add.args, add.journal)
+        return query_call(
+            self.registry, add.udf_path, add.args, add.journal, max_bytes=self._max_args_bytes
+        )
 
     async def _query_value(self, path: str, args: Args, identity: Identity | None) -> Any:
         answers = await self.query([(path, loads(encode(dict(args))))], identity, internal=True)

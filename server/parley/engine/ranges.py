@@ -78,7 +78,7 @@ class Range:
         return True
 
     def replace(self, lower: Cut, upper: Cut, rows: Iterable[tuple[Suffix, Row]]) -> list[Row]:
-        """Put exactly these rows between two cuts, mark the part loaded, return the rows it held."""
+        """Put exactly these rows between two cuts, now loaded; return the rows it held."""
         start, end = self._at(lower), self._at(upper)
         removed = self.rows[start:end]
         ordered = sorted(rows, key=lambda pair: pair[0])

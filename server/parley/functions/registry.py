@@ -214,6 +214,18 @@ class Registry:
             )
         return function
 
+    def kind_of(self, path: str, *, internal: bool = False) -> Kind:
+        """Return the kind of the function of this path.
+
+        Raises:
+            FunctionNotFound: there is none, or it is internal.
+        """
+        path = canonical(path)
+        function = self._functions.get(path)
+        if function is None or (function.is_internal and not internal):
+            raise not_found(path)
+        return function.kind
+
     def __iter__(self) -> Iterator[Function]:
         """Iterate over all functions, internal ones too, in the order of their paths."""
         return iter(sorted(self._functions.values(), key=lambda function: function.path))

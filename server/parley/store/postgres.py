@@ -126,6 +126,11 @@ class PostgresStore:
         rows, identity = await self._read(sql.READ_LOG, after_ts, MAX_LOG_ROWS)
         return build_slice(rows, identity)
 
+    async def cursor_secret(self) -> bytes:
+        """Return the secret that signs page cursors: the same on every node of a database."""
+        rows, _ = await self._read(sql.CURSOR_SECRET)
+        return str(rows[0]["cursor_secret"]).encode()
+
     async def head(self) -> int:
         """Return the ts of the newest commit."""
         [row], _ = await self._read(sql.HEAD)

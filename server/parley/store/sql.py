@@ -19,6 +19,8 @@ SELECT oid::text FROM pg_database WHERE datname = current_database()
 
 HEAD: Final = "SELECT max(ts) FROM parley.log_tx"
 
+CURSOR_SECRET: Final = "SELECT cursor_secret FROM parley.meta"
+
 READ_LOG: Final = """
 SELECT m.epoch::text AS epoch, m.horizon, (SELECT max(ts) FROM parley.log_tx) AS newest,
     r.ts, r.prev_ts, r.table_name, r.op, r.id::text AS id, r.keys, r.image

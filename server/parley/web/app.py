@@ -1,0 +1,344 @@
+"""The ASGI application: routes, and the life of what is behind them.
+
+/api/sync, /api/{version}/sync      the sync socket
+/api/query, /api/mutation, …        the HTTP API
+/health /ready /metrics /version    for operators
+/dev/token                          development mode only
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from parley import __version__
+from parley.auth.development import mint_token
+from parley.auth.verifier import Verifier
+from parley.clock import Clock, SystemClock
+from parley.config import Settings
+from parley.devmode import dev_secret as load_dev_secret
+from parley.devmode import is_loopback
+from parley.engine.engine import Engine
+from parley.engine.node import Node
+from parley.engine.transaction import Limits
+from parley.errors import Overloaded, ShuttingDown
+from parley.functions.registry import Registry
+from parley.protocol.client_version import Refusal, identify
+from parley.store.pool import PoolSettings
+from parley.store.postgres import PostgresStore
+from parley.web.api import Api, answered
+from parley.web.limits import Admission, Buckets
+from parley.web.metrics import Metrics
+from parley.web.services import Services
+from parley.web.socket import SyncSocket, address_of, refuse
+
+log = logging.getLogger(__name__)
+
+_READY_LAG_S: Final = 10.0
+_DRAIN_S: Final = 5.0
+_FLUSH_S: Final = 1.0
+# What our uvicorn protocol puts into a WebSocket scope's extensions, and what it looks for there.
+TRANSPORT_EXTENSION: Final = "parley.transport"
+SHUTDOWN_EXTENSION: Final = "parley.shutdown"
+_SLASHES: Final = re.compile("//+")
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Services]:
+    """Connect to Postgres, start the node, and yield what requests need; undo all at the end.
+
+    `settings.database_url` is set and the database is migrated.
+    """
+    registry = Registry.from_modules(settings.functions)
+    dev_secret = load_dev_secret(settings.data_dir) if settings.is_development else None
+    redact = settings.redact_errors if settings.redact_errors is not None else dev_secret is None
+    verifier = Verifier.from_settings(settings, dev_secret=dev_secret, clock=clock)
+    assert settings.database_url is not None  # noqa: S101 (the caller started the embedded one)
+    pool = PoolSettings(max_readers=settings.max_database_connections)
+    store = await PostgresStore.connect(settings.database_url, pool)
+    try:
+        async with open_node(store, registry, settings, clock, redact_errors=redact) as node:
+            admission = Admission(
+                total=settings.max_connections,
+                per_address=settings.max_connections_per_address,
+                silent_per_address=settings.max_silent_connections_per_address,
+                per_user=settings.max_connections_per_user,
+            )
+            rate = settings.max_verifications_per_s
+            services = Services(
+                settings=settings,
+                clock=clock,
+                node=node,
+                verifier=verifier,
+                admission=admission,
+                verifications=Buckets(rate, rate * 2),
+                metrics=Metrics(node, lambda: admission.total),
+                redact_errors=redact,
+                dev_secret=dev_secret,
+            )
+            services.begin_drain = _once(lambda: drain(services))
+            node.follower.on_reincarnation = lambda: end_all(services)
+            yield services
+    finally:
+        await verifier.aclose()
+        await store.close()
+
+
+@asynccontextmanager
+async def open_node(
+    store: PostgresStore,
+    registry: Registry,
+    settings: Settings,
+    clock: Clock,
+    *,
+    redact_errors: bool,
+) -> AsyncIterator[Node]:
+    """Start a node at the newest commit of `store`."""
+    schema = await store.schema()
+    head = await store.head()
+    incarnation = (await store.read_log(head)).incarnation
+    reads: dict[str, Any] = {
+        "max_documents": settings.max_documents_read,
+        "max_bytes_read": settings.max_bytes_read,
+        "max_ranges": settings.max_ranges_read,
+    }
+    engine = Engine(
+        schema,
+        head,
+        clock=clock,
+        cursor_secret=await store.cursor_secret(),
+        query_limits=Limits(**reads, max_run_s=settings.max_query_s),
+        mutation_limits=Limits(
+            **reads,
+            max_writes=settings.max_documents_written,
+            max_bytes_written=settings.max_bytes_written,
+            max_run_s=settings.max_mutation_s,
+        ),
+        max_memory_bytes=settings.max_memory_bytes,
+        max_result_bytes=settings.max_result_bytes,
+        max_waiting_mutations=settings.max_waiting_mutations,
+        redact_errors=redact_errors,
+    )
+    node = Node(
+        store,
+        registry,
+        engine,
+        clock,
+        incarnation=incarnation,
+        mutation_timeout_s=settings.mutation_timeout_s,
+        max_args_bytes=settings.max_args_bytes,
+        max_queries=settings.max_subscriptions,
+        max_mutations=settings.max_queued_mutations,
+        redact_errors=redact_errors,
+        max_loads=settings.max_database_connections,
+    )
+    async with node.running():
+        yield node
+
+
+def end_all(services: Services) -> None:
+    """End every socket with a reason on which official clients come back at once."""
+    for socket in list(services.sockets):
+        socket.end(ShuttingDown("this server is going away"))
+
+
+async def drain(services: Services) -> None:
+    """Finish what was taken, let the answers leave, then end every socket."""
+    await services.node.drain(_DRAIN_S)
+    deadline = services.clock.monotonic() + _FLUSH_S
+    while any(socket.has_output for socket in services.sockets):
+        if services.clock.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.01)
+    end_all(services)
+
+
+def _once(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Return a function that starts `work` at its first call and does nothing later."""
+    started: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        if not started:
+            started.append(asyncio.create_task(work(), name="drain"))
+
+    return begin
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> ASGIApp:
+    """Return the application; it connects to Postgres when its lifespan begins.
+
+    `app.state.services` holds its parts while it runs.
+    """
+    clock = clock or SystemClock()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_services(settings, clock) as services:
+            app.state.services = services
+            yield
+
+    app = Starlette(
+        routes=_routes(),
+        lifespan=lifespan,
+        middleware=[Middleware(CORSMiddleware, **_cors(settings))],
+    )
+    app.add_middleware(_SingleSlashes)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    return app
+
+
+def _routes() -> list[Route | WebSocketRoute]:
+    socket = _SyncEndpoint()
+    routes: list[Route | WebSocketRoute] = [
+        WebSocketRoute("/api/sync", socket),
+        WebSocketRoute("/api/{client_version}/sync", socket),
+        Route("/", _root),
+        Route("/version", _version),
+        Route("/instance_name", _instance_name),
+        Route("/instance_version", _version),
+        Route("/health", _health),
+        Route("/ready", _ready),
+        Route("/metrics", _metrics),
+        Route("/dev/token", _dev_token),
+    ]
+    for path, name, methods in (
+        ("/api/query", "query", ["GET", "POST"]),
+        ("/api/query_batch", "query_batch", ["POST"]),
+        ("/api/query_ts", "query_ts", ["POST"]),
+        ("/api/query_at_ts", "query_at_ts", ["POST"]),
+        ("/api/mutation", "mutation", ["POST"]),
+        ("/api/action", "action", ["POST"]),
+        ("/api/function", "function", ["POST"]),
+        ("/api/run/{path:path}", "run", ["POST"]),
+    ):
+        routes.append(Route(path, _api(name), methods=methods))
+    return routes
+
+
+def _api(name: str) -> Any:
+    async def endpoint(request: Request) -> Response:
+        services: Services = request.app.state.services
+        return await answered(services, name, getattr(Api(services), name))(request)
+
+    return endpoint
+
+
+def _cors(settings: Settings) -> dict[str, Any]:
+    # Auth is never a cookie, so any origin may be let in; an operator may list the ones that are.
+    origins = settings.allowed_origins
+    allowed = {"allow_origins": origins} if origins else {"allow_origin_regex": ".*"}
+    return {
+        **allowed,
+        "allow_credentials": True,
+        "allow_methods": ["GET", "POST", "OPTIONS", "PATCH", "DELETE", "PUT"],
+        "allow_headers": ["*"],
+        "expose_headers": ["convex-request-id"],
+        "max_age": 86400,
+    }
+
+
+class _SyncEndpoint:
+    """Admits or refuses a sync socket, then runs it; raw ASGI, nothing between it and a frame."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services: Services = scope["app"].state.services
+        await receive()  # websocket.connect
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        origin = headers.get(b"origin")
+        allowed = services.settings.allowed_origins
+        if allowed and origin is not None and origin.lower() not in allowed:
+            await refuse(scope, send, 403, "OriginNotAllowed", "This origin is not allowed")
+            return
+        client = identify(scope["path_params"].get("client_version"), headers.get(b"convex-client"))
+        if isinstance(client, Refusal):
+            await refuse(scope, send, 400, client.code, client.message)
+            return
+        address = address_of(scope)
+        try:
+            if services.node.is_draining:
+                raise Overloaded("this server is going away")
+            services.admission.enter(address)
+        except Overloaded as error:
+            await refuse(scope, send, 429, error.code, error.message)
+            return
+        extensions = scope.setdefault("extensions", {})
+        extensions[SHUTDOWN_EXTENSION] = services.begin_drain
+        socket = SyncSocket(services, client, address, extensions.get(TRANSPORT_EXTENSION))
+        await send({"type": "websocket.accept"})
+        await socket.run(receive, send)
+
+
+class _SingleSlashes:
+    """Collapses `//`: a deployment URL with a trailing slash gives `//api/…` (PROTOCOL.md §1.1)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "//" in scope.get("path", ""):
+            scope = {**scope, "path": _SLASHES.sub("/", scope["path"])}
+        await self._app(scope, receive, send)
+
+
+async def _root(_request: Request) -> Response:
+    return PlainTextResponse("This Parley deployment is running. See /version, /health, /ready.\n")
+
+
+async def _version(_request: Request) -> Response:
+    return PlainTextResponse(__version__)
+
+
+async def _instance_name(_request: Request) -> Response:
+    return PlainTextResponse("parley")
+
+
+async def _health(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _ready(request: Request) -> Response:
+    """Tell whether Postgres answers and the log is being followed."""
+    services: Services = request.app.state.services
+    lag_s = services.clock.monotonic() - services.node.follower.read_at
+    problems = []
+    if services.node.is_draining:
+        problems.append("stopping")
+    if lag_s > _READY_LAG_S:
+        problems.append(f"the log was last read {lag_s:.0f} s ago")
+    status = "unavailable" if problems else "ready"
+    return JSONResponse({"status": status, "problems": problems}, 503 if problems else 200)
+
+
+async def _metrics(request: Request) -> Response:
+    services: Services = request.app.state.services
+    page = services.metrics.page()
+    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _dev_token(request: Request) -> Response:
+    """Give a token to anybody on this machine: development mode only."""
+    services: Services = request.app.state.services
+    server = request.scope.get("server") or ("", 0)
+    is_local = is_loopback(address_of(request.scope)) and is_loopback(str(server[0]))
+    if services.dev_secret is None or not is_local:
+        return JSONResponse({"code": "NotFound", "message": "Not in development mode"}, 404)
+    subject = request.query_params.get("sub", "")
+    if not subject:
+        return JSONResponse({"code": "BadRequest", "message": "sub: missing, e.g. ?sub=alice"}, 400)
+    claims = {k: v for k in ("name", "email") if (v := request.query_params.get(k))}
+    token = mint_token(services.dev_secret, subject, services.clock, claims=claims)
+    return JSONResponse({"token": token})

@@ -1,0 +1,79 @@
+"""Prometheus metrics; `docs/operations.md` lists them, and a test compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from parley.engine.node import Node
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+
+
+class _NodeCollector(Collector):
+    """Reads the node's own counters when the page is asked for."""
+
+    def __init__(self, node: Node, open_connections: Callable[[], int]) -> None:
+        self._node = node
+        self._open_connections = open_connections
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """Yield what the engine counts."""
+        engine = self._node.engine
+        stats = engine.stats
+        gauge, counter = GaugeMetricFamily, CounterMetricFamily
+        yield gauge("parley_connections", "Open sync sockets.", self._open_connections())
+        yield gauge("parley_live_queries", "Distinct queries kept true.", len(engine.live))
+        yield gauge(
+            "parley_memory_bytes", "Estimate of the rows in memory.", engine.memory.size_bytes
+        )
+        yield gauge(
+            "parley_mutations_waiting", "Mutations without an answer.", len(engine.committer)
+        )
+        yield gauge(
+            "parley_commit_timestamp_seconds",
+            "Commit that memory stands at.",
+            engine.memory.ts / 1e9,
+        )
+        yield counter("parley_commits", "Commits applied from the log.", stats.commits)
+        yield counter("parley_batches", "Batches sent to Postgres.", stats.batches)
+        yield counter("parley_batched_mutations", "Mutations in these batches.", stats.batched)
+        yield counter(
+            "parley_mutation_runs", "Runs of mutations, retries too.", stats.mutation_runs
+        )
+        yield counter("parley_query_runs", "Runs of queries.", stats.query_runs)
+        yield counter("parley_range_loads", "Pieces of ranges asked of Postgres.", stats.loads)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self, node: Node, open_connections: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_NodeCollector(node, open_connections))
+        self.sent_frames = Counter(
+            "parley_sent_frames", "Frames sent to clients.", registry=self._registry
+        )
+        self.sent_bytes = Counter(
+            "parley_sent_bytes", "Bytes of these frames.", registry=self._registry
+        )
+        self.closed = Counter(
+            "parley_closed_connections",
+            "Sync sockets that the server ended, by error code.",
+            ["code"],
+            registry=self._registry,
+        )
+        self.http_seconds = Histogram(
+            "parley_http_seconds",
+            "Time to answer a request of the HTTP API.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def page(self) -> bytes:
+        """Return the page in Prometheus's text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,335 @@
+"""One sync socket: frames in, frames out, and the timers of PROTOCOL.md §1.4.
+
+All decisions are the protocol's and the worker's; here is only who waits for what.
+
+Three tasks per socket: read (one message at a time, in order), write (the only one that sends), and
+watch (pings, deadlines). The first to end, ends the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from parley.auth.admin import admin_identity
+from parley.errors import (
+    AuthRejected,
+    AuthUnavailable,
+    BadMessage,
+    Overloaded,
+    ParleyError,
+    ShuttingDown,
+    TimedOut,
+    TokenExpired,
+)
+from parley.identity import Identity
+from parley.protocol import responses
+from parley.protocol.client_version import ClientVersion
+from parley.protocol.closing import Closing, auth_closing, closing_for
+from parley.protocol.connection import Connection
+from parley.protocol.error_text import error_text, request_id_for
+from parley.protocol.messages import (
+    Action,
+    Add,
+    Authenticate,
+    Connect,
+    ModifyQuerySet,
+    Mutation,
+)
+from parley.web.limits import TokenBucket
+from parley.web.services import Services
+
+log = logging.getLogger(__name__)
+
+_MAX_ACTIONS_PER_SOCKET: Final = 100
+_NO_STATUS: Final = 1000  # ASGI cannot close without a code; 1000 is as silent in clients' logs
+_MAX_TIMER_S: Final = 3600.0
+
+
+class Transport(Protocol):
+    """What we need of the connection below the WebSocket."""
+
+    def abort(self) -> None:
+        """Drop it at once, with all that is still to be sent."""
+        ...
+
+
+class _Ended(Exception):
+    """The socket ends; `closing` says how, None when it is gone already."""
+
+    def __init__(self, closing: Closing | None, code: str) -> None:
+        super().__init__(code)
+        self.closing = closing
+        self.code = code
+
+
+class SyncSocket:
+    """Runs one client's connection from accept to end."""
+
+    def __init__(
+        self, services: Services, client: ClientVersion, address: str, transport: Transport | None
+    ) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._clock = services.clock
+        self._address = address
+        self._transport = transport
+        self._output = asyncio.Event()
+        self._connection = Connection(client, services.clock)
+        self._worker = services.node.open(self._connection, self._output.set)
+        now = self._clock.monotonic()
+        self._opened_at = self._sent_at = now
+        self._adds = TokenBucket(
+            self._settings.max_subscriptions_per_s, self._settings.max_subscription_burst, now
+        )
+        self._is_silent = True
+        self._user: str | None = None
+        self._actions = 0
+        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reason: ParleyError = ShuttingDown("ended")
+        self._watch = asyncio.Event()
+
+    @property
+    def has_output(self) -> bool:
+        """Whether frames wait to be sent."""
+        return bool(self._worker.outbox)
+
+    def end(self, error: ParleyError) -> None:
+        """End the connection as `error` asks for, soon."""
+        if not self._stop.done():
+            self._reason = error
+            self._stop.set_result(None)
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve until either side ends it. The WebSocket has been accepted."""
+        self._services.sockets.add(self)
+        tasks: list[asyncio.Future[None]] = [
+            asyncio.create_task(self._read(receive), name="socket-read"),
+            asyncio.create_task(self._write(send), name="socket-write"),
+            asyncio.create_task(self._keep(), name="socket-keep"),
+        ]
+        try:
+            done, _ = await asyncio.wait([*tasks, self._stop], return_when=asyncio.FIRST_COMPLETED)
+            stopped = _Ended(closing_for(self._reason), self._reason.code)
+            ended = stopped if self._stop in done else _how(done)
+        finally:
+            self._worker.close()
+            self._services.sockets.discard(self)
+            self._services.admission.leave(self._address, self._user, is_silent=self._is_silent)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._services.node.wake()
+        if ended.closing is not None:
+            self._services.metrics.closed.labels(ended.code).inc()
+            await self._close(ended.closing, send)
+
+    # --- reading
+
+    async def _read(self, receive: Receive) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                raise _Ended(None, "disconnect")
+            text = event.get("text")
+            try:
+                if text is None:
+                    raise BadMessage("Expected text frames; this one is binary")
+                await self._handle(text)
+            except ParleyError as error:
+                raise _Ended(closing_for(error), error.code) from error
+
+    async def _handle(self, text: str) -> None:
+        message = self._connection.receive(text)
+        match message:
+            case Connect():
+                await self._connected()
+            case Authenticate():
+                await self._authenticate(message)
+            case ModifyQuerySet():
+                await self._modify(message)
+            case Mutation():
+                self._worker.mutate(message)
+            case Action():
+                self._act(message)
+        self._services.node.wake()
+
+    async def _connected(self) -> None:
+        if self._is_silent:
+            self._is_silent = False
+            self._services.admission.speak(self._address)
+        await self._services.node.admit(self._connection.max_observed_timestamp)
+        self._worker.connected()
+
+    async def _modify(self, message: ModifyQuerySet) -> None:
+        adds = sum(isinstance(change, Add) for change in message.modifications)
+        wait_s = self._adds.take(self._clock.monotonic(), adds)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        if adds:
+            await self._services.node.fresh()
+        self._worker.modify(message)
+
+    async def _authenticate(self, message: Authenticate) -> None:
+        try:
+            identity = await self._identify(message)
+        except AuthUnavailable:
+            # Not the token's fault: closed so that the client comes back, not signed out.
+            raise
+        except AuthRejected as error:
+            log.info("token refused: %s", error.reason or error.message)
+            closing = auth_closing(error, message.base_version, was_update=True)
+            raise _Ended(closing, error.code) from error
+        user = None if identity is None else identity.token_identifier
+        if user != self._user:
+            before, self._user = self._user, None
+            self._services.admission.identify(before, user)
+            self._user = user
+        self._worker.authenticated(identity)
+        self._watch.set()
+
+    async def _identify(self, message: Authenticate) -> Identity | None:
+        if message.token_type == "None" or message.token is None:  # noqa: S105
+            return None
+        if message.token_type == "Admin":  # noqa: S105
+            return admin_identity(message.token, self._settings.admin_key)
+        wait_s = self._services.verifications.take(self._address, self._clock.monotonic())
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        identity = await self._services.verifier.verify(message.token)
+        await self._services.node.signed_in(identity)
+        return identity
+
+    def _act(self, message: Action) -> None:
+        if self._actions >= _MAX_ACTIONS_PER_SOCKET:
+            raise Overloaded(f"{_MAX_ACTIONS_PER_SOCKET} actions are running on this socket")
+        self._actions += 1
+        session_id = self._connection.session_id
+
+        def done(result: bytes | ParleyError) -> None:
+            self._actions -= 1
+            if isinstance(result, bytes):
+                self._worker.respond(responses.action_succeeded(message.request_id, result))
+            else:
+                name = request_id_for(session_id, message.request_id)
+                text, data = error_text(result, name, redact=self._services.redact_errors)
+                self._worker.respond(responses.action_failed(message.request_id, text, data))
+            self._services.node.wake()
+
+        self._services.node.start_action(self._worker, message, done)
+
+    # --- writing
+
+    async def _write(self, send: Send) -> None:
+        outbox = self._worker.outbox
+        while True:
+            await self._output.wait()
+            self._output.clear()
+            while outbox:
+                outgoing = outbox.popleft()
+                for frame in outgoing.frames:
+                    await self._send(send, frame)
+                self._worker.written(outgoing)
+                if outgoing.is_transition:
+                    self._services.node.wake()
+            if self._worker.failure is not None:
+                error = self._worker.failure
+                raise _Ended(closing_for(error), error.code)
+            if self._clock.monotonic() - self._sent_at >= self._settings.ping_interval_s:
+                await self._send(send, responses.PING)
+
+    async def _send(self, send: Send, frame: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._settings.send_stall_timeout_s):
+                await send({"type": "websocket.send", "text": frame.decode()})
+        except TimeoutError as error:
+            # The peer reads nothing: a close frame would wait behind what it does not read.
+            if self._transport is not None:
+                self._transport.abort()
+            raise _Ended(None, "stalled") from error
+        except OSError as error:
+            raise _Ended(None, "disconnect") from error
+        self._sent_at = self._clock.monotonic()
+        self._services.metrics.sent_frames.inc()
+        self._services.metrics.sent_bytes.inc(len(frame))
+
+    async def _close(self, closing: Closing, send: Send) -> None:
+        code = _NO_STATUS if closing.close_code is None else closing.close_code
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(2):
+                for frame in closing.frames:
+                    await send({"type": "websocket.send", "text": frame.decode()})
+                await send({"type": "websocket.close", "code": code, "reason": closing.reason})
+                return
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- timers
+
+    async def _keep(self) -> None:
+        """Wait for the next deadline, over and over: ping, first message, token expiry."""
+        while True:
+            now = self._clock.monotonic()
+            deadlines = [self._sent_at + self._settings.ping_interval_s]
+            if self._is_silent:
+                deadlines.append(self._opened_at + self._settings.connect_timeout_s)
+                if now >= deadlines[-1]:
+                    error = TimedOut("no Connect came")
+                    raise _Ended(closing_for(error), error.code)
+            expires_in = self._expires_in()
+            if expires_in is not None:
+                if expires_in <= 0:
+                    expired = TokenExpired("Convex token identity expired")
+                    base = self._connection.sent.identity
+                    closing = auth_closing(expired, base, was_update=False)
+                    raise _Ended(closing, expired.code)
+                deadlines.append(now + expires_in)
+            if now >= deadlines[0]:
+                self._output.set()
+                deadlines[0] = now + self._settings.ping_interval_s
+            await self._wait_until(min(deadlines))
+
+    def _expires_in(self) -> float | None:
+        identity = self._worker.identity
+        if identity is None:
+            return None
+        return identity.expires_at - self._clock.wall_us() / 1e6
+
+    async def _wait_until(self, deadline: float) -> None:
+        self._watch.clear()
+        delay = min(max(0.005, deadline - self._clock.monotonic()), _MAX_TIMER_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._watch.wait()
+
+
+def _how(done: set[asyncio.Future[None]]) -> _Ended:
+    """Return why the first of a socket's tasks ended."""
+    errors = [task.exception() for task in done]
+    for error in errors:
+        if isinstance(error, _Ended):
+            return error
+    log.error("a sync socket failed", exc_info=errors[0])
+    return _Ended(closing_for(errors[0] or ShuttingDown("ended")), "InternalServerError")
+
+
+def address_of(scope: Mapping[str, Any]) -> str:
+    """Return the peer's address as the server below us gives it."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+async def refuse(scope: Scope, send: Send, status: int, code: str, message: str) -> None:
+    """Answer a WebSocket handshake with an HTTP error instead of accepting it."""
+    body = b'{"code":"%b","message":"%b"}' % (code.encode(), message.encode())
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": code})
+        return
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
