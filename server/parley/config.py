@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -360,6 +360,9 @@ class Settings:
         "How long a mutation that is sent again is recognised.",
     )
 
+    # Not an operator's choice: the command line finds out (`parley.devmode`).
+    is_development: bool = False
+
     def __post_init__(self) -> None:
         """Refuse settings that only clash with one another."""
         if self.max_silent_connections_per_address > self.max_connections_per_address:
@@ -376,7 +379,7 @@ class Settings:
             SetupError: names the variable and what was expected; never shows the value.
         """
         chosen: dict[str, Any] = {}
-        for each in fields(cls):
+        for each in _variables():
             variable = each.metadata["variable"]
             if value := environ.get(variable, "").strip():
                 try:
@@ -391,6 +394,11 @@ class Settings:
         return bool(self.supabase_jwt_secret or self.supabase_url or self.auth_issuer)
 
     @property
+    def should_redact_errors(self) -> bool:
+        """Whether clients see only a request id of unexpected errors."""
+        return not self.is_development if self.redact_errors is None else self.redact_errors
+
+    @property
     def is_data_dir_default(self) -> bool:
         """Whether nobody chose the data directory, so that it may be kept elsewhere."""
         return self.data_dir == DEFAULT_DATA_DIR
@@ -401,11 +409,15 @@ class Settings:
         return self.data_dir / "postgres"
 
 
+def _variables() -> list[Field[Any]]:
+    return [each for each in fields(Settings) if each.metadata]
+
+
 def settings_table() -> str:
     """Return all settings as a Markdown table: variable, default, meaning."""
     rows = [
         f"| `{each.metadata['variable']}` | {each.metadata['shown_default']} "
         f"| {each.metadata['about']} |"
-        for each in fields(Settings)
+        for each in _variables()
     ]
     return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows, ""])

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,30 @@ def test_an_existing_directory_keeps_its_mode(base: Path) -> None:
     assert mode_of(base / "new") & 0o066 == 0
 
 
+def test_a_file_in_place_of_the_directory_is_told_in_words(base: Path) -> None:
+    (base / "file").touch()
+
+    with pytest.raises(SetupError, match="is no directory"):
+        hosting.create_private_dir(base / "file")
+    with pytest.raises(SetupError, match="cannot be made"):
+        hosting.create_private_dir(base / "file" / "below")
+
+
+@needs_root
+def test_processes_that_copy_the_binaries_at_once_share_one_copy(
+    base: Path, closed_binaries: Path, state_dir: Path
+) -> None:
+    account = hosting.server_account(base / "pg")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda _: hosting.reachable_binaries(closed_binaries, account), "abcd")
+        )
+
+    assert len(set(found)) == 1
+    assert len(list(state_dir.iterdir())) == 1
+
+
 @needs_root
 def test_root_refuses_a_directory_that_postgres_cannot_reach(closed: Path) -> None:
     with pytest.raises(SetupError, match="Set PARLEY_DATA to a directory that others may pass"):
@@ -185,8 +210,11 @@ def test_an_ordinary_user_runs_the_server_as_themselves(base: Path) -> None:
     usable = [python for python in pythons if can_run(python, account)]
     if not usable:
         pytest.skip(f"NOT TESTED: the user nobody can run none of {pythons}")
-    # A package tree of its own: the checkout may be closed to that user.
-    shutil.copytree("server/parley", base / "lib" / "parley")
+    # Only what the server needs, as neither the checkout nor .venv may be open to that user.
+    (base / "lib/parley/store").mkdir(parents=True)
+    (base / "lib/parley/__init__.py").touch()
+    for name in ("errors", "store/__init__", "store/embedded", "store/hosting"):
+        shutil.copy(f"server/parley/{name}.py", base / f"lib/parley/{name}.py")
     copy_wheel(base / "lib")
     os.chown(base, user.pw_uid, user.pw_gid)
 

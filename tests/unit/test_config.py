@@ -113,6 +113,18 @@ def test_any_issuer_counts_as_configured_auth(environ: dict[str, str], expected:
     assert Settings.from_env(environ).is_auth_configured is expected
 
 
+@pytest.mark.parametrize(
+    ("chosen", "is_development", "expected"),
+    [(None, True, False), (None, False, True), (True, True, True), (False, False, False)],
+)
+def test_errors_are_hidden_from_clients_except_in_development_or_by_choice(
+    chosen: bool | None, is_development: bool, expected: bool
+) -> None:
+    settings = Settings(redact_errors=chosen, is_development=is_development)
+
+    assert settings.should_redact_errors is expected
+
+
 def test_only_a_data_directory_that_nobody_chose_may_be_elsewhere() -> None:
     assert Settings().is_data_dir_default
     assert not Settings.from_env({"PARLEY_DATA": "/srv/parley"}).is_data_dir_default
@@ -121,7 +133,7 @@ def test_only_a_data_directory_that_nobody_chose_may_be_elsewhere() -> None:
 def test_the_table_has_a_row_for_every_setting_with_its_unit_in_the_name() -> None:
     table = settings_table().splitlines()
 
-    assert len(table) == 2 + len(fields(Settings))
+    assert len(table) == 2 + len([each for each in fields(Settings) if each.metadata])
     assert "| `PARLEY_MAX_ARGS_BYTES` | 1048576 | Arguments of one call, as JSON. |" in table
     assert all(row.count("|") == 4 for row in table)
 
@@ -130,6 +142,6 @@ def test_every_variable_is_named_like_its_field() -> None:
     exceptions = {"PARLEY_DATA": "data_dir"}
 
     for each in fields(Settings):
-        variable = each.metadata["variable"]
+        variable = each.metadata.get("variable", each.name)
         expected = exceptions.get(variable, variable.removeprefix("PARLEY_").lower())
         assert each.name == expected

@@ -129,6 +129,13 @@ def start(
         raise
 
 
+def exists(data_dir: Path) -> bool:
+    """Tell whether `start` made a cluster for `data_dir` before, there or elsewhere."""
+    data_dir = data_dir.absolute()
+    places = (data_dir, hosting.substitute_of(data_dir))
+    return any((place / "PG_VERSION").exists() for place in places)
+
+
 def running_dsn(data_dir: Path) -> str | None:
     """Return the DSN of the server on `data_dir`, whoever started it; None when none runs."""
     data_dir = data_dir.absolute()

@@ -73,10 +73,25 @@ def create_private_dir(path: Path) -> None:
     """Make a directory only we can list; an existing one is left as it is.
 
     As root others may pass through it (0711), or the server's user could not reach its own below.
+
+    Raises:
+        SetupError: it cannot be made, or something else is in its place.
     """
+    mode = 0o711 if os.geteuid() == 0 else 0o700
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _create_dir(path, mode)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be made: {error.strerror}. Set PARLEY_DATA.") from error
     if not path.is_dir():
-        path.mkdir(parents=True)
-        path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        raise SetupError(f"{path} is no directory. Set PARLEY_DATA to another.")
+
+
+def _create_dir(path: Path, mode: int) -> None:
+    """Make a directory of this very mode, unless another process was faster."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode & 0o700)
+        path.chmod(mode)  # what the umask took away
 
 
 def server_account(data_dir: Path) -> Account | None:
@@ -154,9 +169,7 @@ def substitute_of(data_dir: Path) -> Path:
 
 
 def _create_state_dir() -> None:
-    if not STATE_DIR.is_dir():
-        STATE_DIR.mkdir()
-        STATE_DIR.chmod(0o755)
+    _create_dir(STATE_DIR, 0o755)
     _check_root_only(STATE_DIR)
 
 
@@ -178,7 +191,11 @@ def reachable_binaries(bin_dir: Path, account: Account | None) -> Path:
         with tempfile.TemporaryDirectory(dir=STATE_DIR) as unfinished:
             tree = Path(unfinished) / "tree"
             _copy_installation(bin_dir.parent, tree)
-            tree.rename(copy)
+            try:
+                tree.rename(copy)
+            except OSError:
+                if not copy.exists():  # else another process was faster
+                    raise
     _check_root_only(copy)
     return copy / bin_dir.relative_to(bin_dir.parents[2])
 

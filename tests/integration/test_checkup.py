@@ -1,0 +1,69 @@
+"""The facts that the doctor judges, read from real databases."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from parley.errors import SetupError
+from parley.store.checkup import examine
+
+
+async def execute(dsn: str, sql: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def test_a_migrated_database_has_nothing_wrong(dsn: str) -> None:
+    facts = await examine(dsn)
+
+    assert facts.major_version >= 15
+    assert facts.schema_version == facts.newest_schema
+    assert (facts.encoding, facts.is_standby) == ("UTF8", False)
+    assert (facts.forbidden, facts.bad_triggers) == ((), ())
+
+
+async def test_an_empty_database_has_no_schema_yet(empty_dsn: str) -> None:
+    facts = await examine(empty_dsn)
+
+    assert facts.schema_version is None
+    assert facts.may_create
+
+
+async def test_triggers_that_are_gone_or_not_always_on_are_found(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        DROP TRIGGER parley_insert ON messages;
+        ALTER TABLE messages DISABLE TRIGGER parley_delete;
+        ALTER TABLE users ENABLE TRIGGER parley_update;
+        """,
+    )
+
+    facts = await examine(dsn)
+
+    assert facts.bad_triggers == ("messages (delete)", "messages (insert)", "users (update)")
+
+
+async def test_a_role_without_rights_is_told_what_it_lacks(dsn: str) -> None:
+    role = "parley_checkup_stranger"
+    await execute(dsn, f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD 'p'")
+    as_role = dsn.replace("parley@", f"{role}@", 1)
+
+    facts = await examine(as_role)
+
+    await execute(dsn, f"DROP ROLE {role}")
+    assert facts.forbidden == ("commit_batch", "read_log")
+    assert facts.schema_version is None
+    assert not facts.may_create
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://u:p@127.0.0.1:1/d", "postgresql://u:p@h:port/d"])
+async def test_a_database_out_of_reach_is_told_without_its_password(dsn: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        await examine(dsn)
+
+    assert "u:p" not in caught.value.message
