@@ -1,0 +1,1 @@
+"""Functions that only tests call; served by `--functions parley.chat,tests.support.functions`."""
