@@ -425,6 +425,7 @@ begin
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
     begin
       perform parley.mark(<table>, 'reset');
+      update parley.watched w set storage = pg_relation_filenode(w.relation) where w.name = <table>;
       return null;
     end $body$ $sql$, parts || jsonb_build_object(
       'function', quote_ident('log_truncate_' || table_name)));
@@ -503,6 +504,7 @@ declare
   name text := definition ->> 'name';
   wanted record;
 begin
+  perform set_config('parley.is_watching', 'on', true);  -- our own DDL is no news
   perform parley.make_functions(relation, definition);
   for wanted in select * from parley.triggers_of(name) loop
     execute format('revoke all on function parley.%I() from public', wanted.function_name);
@@ -533,6 +535,7 @@ begin
   from (select start, max(cardinality(path)) as depth from up group by start) d
   where d.start = w.relation and d.depth <> w.depth;
   perform parley.mark(name, 'schema');
+  perform set_config('parley.is_watching', 'off', true);
 end $$;
 comment on function parley.watch(regclass) is
   'Let Parley serve a table: every change of it is logged from now on. Repeat it after you change '
@@ -545,13 +548,18 @@ declare
   found record;
 begin
   delete from parley.watched w where w.relation = unwatch.relation returning w.name into name;
+  if name is null then
+    raise exception 'parley does not watch %', relation;
+  end if;
+  perform set_config('parley.is_watching', 'on', true);
   for found in select * from parley.triggers_of(name) loop
-    execute format('drop trigger if exists %I on %s', found.trigger_name, relation);
-    execute format('drop function if exists parley.%I()', found.function_name);
+    -- The triggers go with their functions; the table itself may be gone.
+    execute format('drop function if exists parley.%I() cascade', found.function_name);
   end loop;
   execute format('drop function if exists parley.%I(uuid[], uuid[]), parley.%I(uuid[]), '
     'parley.%I(jsonb, jsonb)', 'lock_' || name, 'delete_' || name, 'write_' || name);
   perform parley.mark(name, 'schema');
+  perform set_config('parley.is_watching', 'off', true);
 end $$;
 comment on function parley.unwatch(regclass) is 'Undo parley.watch.';
 
@@ -750,6 +758,142 @@ begin
     exit when rows >= row_limit or bytes >= parley.max_bytes();
   end loop;
 end $$;
+
+-- Remove at most `commit_limit` commits older than `age`, never the newest; returns how many.
+create function parley.trim_log(age interval, commit_limit integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  last bigint;
+  removed integer;
+begin
+  if not pg_try_advisory_xact_lock((select ~lock_key from parley.meta)) then
+    return 0;  -- another node is at it
+  end if;
+  select max(t.ts) into last from (
+    select ts from parley.log_tx
+    where ts < (extract(epoch from clock_timestamp() - age) * 1000000)::bigint * 1000
+      and ts < (select max(ts) from parley.log_tx)
+    order by ts limit commit_limit) t;
+  if last is null then
+    return 0;
+  end if;
+  delete from parley.log_rows r using parley.log_tx t where t.txid = r.txid and t.ts <= last;
+  delete from parley.log_tx where ts <= last;
+  get diagnostics removed = row_count;
+  update parley.meta set horizon = last;
+  return removed;
+end $$;
+
+-- Remove at most `row_limit` requests older than `age`. The newest of each session stays until
+-- `session_age`: it tells that older ones must not run again.
+create function parley.trim_requests(age interval, session_age interval, row_limit integer)
+returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  removed integer;
+begin
+  delete from parley.requests r using (
+    select q.identity, q.session_id, q.request_id from parley.requests q
+    where q.created_at < clock_timestamp() - age and (
+      q.created_at < clock_timestamp() - session_age
+      or exists (select from parley.requests later where later.identity = q.identity
+                 and later.session_id = q.session_id and later.request_id > q.request_id))
+    order by q.created_at limit row_limit
+    for update skip locked) old
+  where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id);
+  get diagnostics removed = row_count;
+  return removed;
+end $$;
+
+-- Compare the watched tables with what was found when they were last looked at, and make good what
+-- differs. Returns one row for each table that differed.
+create function parley.recheck() returns table (name text, finding text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  found record;
+begin
+  for found in select w.* from parley.watched w order by w.name loop
+    name := found.name;
+    begin
+      if not exists (select from pg_class c where c.oid = found.relation) then
+        finding := 'was dropped';
+        perform parley.unwatch(found.relation);
+      elsif parley.describe(found.relation) <> found.definition then
+        finding := 'has other columns or indexes';
+        perform parley.watch(found.relation);
+      elsif (select count(*) from pg_trigger t
+             join parley.triggers_of(found.name) x on x.trigger_name = t.tgname
+             where t.tgrelid = found.relation and t.tgenabled = 'A') < 4 then
+        finding := 'had lost triggers, or had them disabled';
+        perform parley.watch(found.relation);
+      elsif pg_relation_filenode(found.relation) <> found.storage then
+        finding := 'was rewritten';
+        update parley.watched w set storage = pg_relation_filenode(found.relation)
+        where w.relation = found.relation;
+        perform parley.mark(found.name, 'reset');
+      elsif exists (select from pg_subscription_rel s where s.srrelid = found.relation) then
+        finding := 'receives logical replication, which fires no statement triggers: unseen changes';
+      else
+        continue;
+      end if;
+    exception when raise_exception then
+      finding := 'is no longer watched: ' || sqlerrm;
+      perform parley.unwatch(found.relation);
+    end;
+    return next;
+  end loop;
+end $$;
+
+-- Only superusers may have this done at once; for others the server calls recheck now and then.
+create function parley.on_ddl() returns event_trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if coalesce(current_setting('parley.is_watching', true), '') <> 'on' then
+    perform parley.recheck();
+  end if;
+exception when others then
+  raise warning 'parley.recheck failed: %', sqlerrm;  -- never in the way of somebody's DDL
+end $$;
+
+do $$
+begin
+  if (select rolsuper from pg_roles where rolname = current_user) then
+    create event trigger parley_on_ddl on ddl_command_end when tag in (
+      'ALTER TABLE', 'DROP TABLE', 'CREATE INDEX', 'ALTER INDEX', 'DROP INDEX', 'ALTER TRIGGER',
+      'DROP TRIGGER', 'ALTER TYPE', 'DROP TYPE', 'ALTER SCHEMA', 'DROP SCHEMA', 'DROP OWNED')
+      execute function parley.on_ddl();
+    alter event trigger parley_on_ddl enable always;
+  end if;
+end $$;
+
+
+-- 8. Rights -------------------------------------------------------------------------------------
+-- `parley migrate` and parley.watch are for the owner of the tables. Writers need rights on the
+-- tables only: the log is written with the rights of its owner. A server that is not the owner:
+
+create function parley.grant_server(server regrole) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  found record;
+begin
+  execute format('grant usage on schema parley to %s', server);
+  execute format('grant select on parley.meta, parley.log_tx, parley.log_rows, parley.requests, '
+    'parley.watched to %s', server);
+  execute format('grant execute on function parley.commit_batch, parley.read_log, parley.trim_log, '
+    'parley.trim_requests, parley.recheck to %s', server);
+  for found in select w.relation, c.relnamespace::regnamespace as schema
+               from parley.watched w join pg_class c on c.oid = w.relation loop
+    execute format('grant usage on schema %s to %s', found.schema, server);
+    execute format('grant select on %s to %s', found.relation, server);
+  end loop;
+end $$;
+comment on function parley.grant_server(regrole) is
+  'Give a role what `parley serve` needs: read the watched tables, write them through commit_batch, '
+  'follow the log. Repeat it after parley.watch.';
+
+revoke all on all functions in schema parley from public;
+grant execute on function parley.uuid7() to public;  -- the default of every id
 
 select parley.watch('public.users');
 select parley.watch('public.conversations');

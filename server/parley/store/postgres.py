@@ -15,7 +15,7 @@ from typing import Any, Final, Self, cast
 import asyncpg
 
 from parley.errors import DatabaseDown
-from parley.store import sql
+from parley.store import retention, sql
 from parley.store.catalog import build_schema
 from parley.store.commit import batch_arguments, committed, outcome_of_error, settled
 from parley.store.listen import Listener
@@ -153,8 +153,31 @@ class PostgresStore:
         self._schema = build_schema(row["definition"] for row in rows)
         return self._schema
 
+    # --- upkeep
+
+    async def check_tables(self) -> list[str]:
+        """Make good what somebody changed in watched tables; return what was found, in words.
+
+        Sees what no trigger can: changed columns, indexes and triggers, tables rewritten or gone.
+        Every node then learns of it from the log.
+        """
+        rows, _ = await self._read(sql.RECHECK)
+        return [f"table {row['name']} {row['finding']}" for row in rows]
+
+    async def trim(self) -> int:
+        """Remove a bounded number of outdated log entries and requests; return how many."""
+        [commits], _ = await self._read(sql.TRIM_LOG, retention.KEEP_LOG, retention.MAX_COMMITS)
+        [requests], _ = await self._read(
+            sql.TRIM_REQUESTS,
+            retention.KEEP_REQUESTS,
+            retention.KEEP_SESSIONS,
+            retention.MAX_REQUESTS,
+        )
+        removed: int = commits["removed"] + requests["removed"]
+        return removed
+
     async def _read(self, statement: str, *args: Any) -> tuple[Sequence[Row], str]:
-        """Run a statement that changes nothing; a broken connection gets a second chance."""
+        """Run a statement that may run twice; a broken connection gets a second chance."""
         try:
             return await self._fetch(self._readers, statement, args)
         except CONNECTION_ERRORS:

@@ -19,7 +19,7 @@ SELECT oid::text FROM pg_database WHERE datname = current_database()
 
 HEAD: Final = "SELECT max(ts) FROM parley.log_tx"
 
-CURSOR_SECRET: Final = "SELECT cursor_secret FROM parley.meta"
+CURSOR_SECRET: Final = "SELECT cursor_secret FROM parley.meta"  # noqa: S105
 
 READ_LOG: Final = """
 SELECT m.epoch::text AS epoch, m.horizon, (SELECT max(ts) FROM parley.log_tx) AS newest,
@@ -44,6 +44,10 @@ WHERE r.ts IS NOT NULL OR EXISTS (
 """
 
 DEFINITIONS: Final = "SELECT definition::text FROM parley.watched ORDER BY name"
+
+TRIM_LOG: Final = "SELECT parley.trim_log($1, $2) AS removed"
+TRIM_REQUESTS: Final = "SELECT parley.trim_requests($1, $2, $3) AS removed"
+RECHECK: Final = "SELECT name, finding FROM parley.recheck()"
 
 NOTIFY: Final = "SELECT pg_notify($1, '')"
 
