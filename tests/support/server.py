@@ -90,9 +90,9 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
-        command = [sys.executable, "-m", "parley.cli", "serve", "--functions", self._functions]
+        command = Path(sys.executable).with_name("parley")
         self._process = subprocess.Popen(
-            [*command, "--port", str(self.port)],
+            [command, "serve", "--functions", self._functions, "--port", str(self.port)],
             cwd=ROOT,
             env=self._environ,
             stdin=subprocess.DEVNULL,
