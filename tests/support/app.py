@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 from orjson import loads
 
-from parley.clock import SystemClock
+from parley.clock import Clock, SystemClock
 from parley.config import Settings
 from parley.engine.calls import query_call
 from parley.engine.live import LiveQuery
@@ -73,7 +73,7 @@ class App:
 
     async def action(self, path: str, args: Args = None, identity: Identity | None = None) -> Any:
         """Run an action; raise what the caller would see."""
-        return decode(loads(await self.node.act(path, _wire(args), identity)))
+        return decode(loads(await self.node.actions.run(path, _wire(args), identity)))
 
     async def call(self, path: str, args: Args = None, identity: Identity | None = None) -> Any:
         """Run whatever is served at `path`."""
@@ -145,9 +145,9 @@ def _wire(args: Args) -> object:
 
 
 @asynccontextmanager
-async def serving(dsn: str, *modules: str) -> AsyncIterator[App]:
+async def serving(dsn: str, *modules: str, clock: Clock | None = None) -> AsyncIterator[App]:
     """Yield a running app of the functions in `modules`, on the database of `dsn`."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     registry = Registry.from_modules(modules)
     database = await asyncpg.connect(dsn)
     try:

@@ -45,6 +45,8 @@ class Follower:
         self._target_ts = 0
         self._moved_at = clock.monotonic()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._head_wake = asyncio.Event()
+        self._next_head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def want(self, ts: int) -> None:
         """Read on soon, if memory is behind `ts`."""
@@ -72,6 +74,36 @@ class Follower:
                 await reached
         except TimeoutError as error:
             raise TimedOut(f"the log was not followed to {ts} within {timeout_s} s") from error
+
+    async def fresh(self, timeout_s: float) -> int:
+        """Wait until memory holds everything committed before this call, and return that ts.
+
+        The read index of H17: all callers of one moment share one look at the newest ts.
+
+        Raises:
+            DatabaseDown: Postgres does not answer.
+            TimedOut: the log could not be followed in time.
+        """
+        waiting = self._next_head
+        self._head_wake.set()
+        head = await asyncio.shield(waiting)
+        await self.reach(head, timeout_s)
+        return head
+
+    async def read_heads(self) -> None:
+        """Answer `fresh` for ever: whoever comes while a look is under way waits for the next."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._head_wake.wait()
+            self._head_wake.clear()
+            waiting, self._next_head = self._next_head, loop.create_future()
+            try:
+                head = await self._store.head()
+            except DatabaseDown as error:
+                waiting.set_exception(error)
+                waiting.exception()  # every waiter may have gone
+            else:
+                waiting.set_result(head)
 
     def moved(self) -> None:
         """Hear that memory's ts moved: wake who waits for it."""

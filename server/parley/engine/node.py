@@ -10,14 +10,13 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from orjson import loads
-
 from parley.clock import Clock
-from parley.engine.calls import Args, caller_of, decoded_args, mutation_call, query_call
+from parley.engine.actions import Actions
+from parley.engine.calls import caller_of, mutation_call, query_call
 from parley.engine.committer import Answer
 from parley.engine.engine import Engine
 from parley.engine.follower import Follower
@@ -28,18 +27,16 @@ from parley.errors import (
     DatabaseDown,
     FunctionFailed,
     Internal,
-    Overloaded,
     ParleyError,
     ShuttingDown,
     TimedOut,
     TooManyMutations,
     Unavailable,
 )
-from parley.functions.context import ActionCtx, Auth
 from parley.functions.registry import Registry
 from parley.identity import Identity
 from parley.protocol.connection import Connection
-from parley.protocol.messages import Action, Add, Mutation
+from parley.protocol.messages import Add, Mutation
 from parley.store.types import (
     Batch,
     BatchOutcome,
@@ -50,14 +47,12 @@ from parley.store.types import (
     Transient,
     Unknown,
 )
-from parley.values import decode, encode
 
 log = logging.getLogger(__name__)
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _RETRY_S: Final = 0.2
 _CATCH_UP_S: Final = 2.0
-_MAX_ACTIONS: Final = 1000
 
 
 class Node:
@@ -68,6 +63,8 @@ class Node:
         registry: the functions it serves.
         is_draining: no new work is taken; what was taken is finished.
         follower: keeps memory at the newest commit.
+        actions: runs actions.
+        on_failure: called once when the node cannot go on; the process has to end.
     """
 
     def __init__(
@@ -88,6 +85,7 @@ class Node:
         self.engine = engine
         self.registry = registry
         self.is_draining = False
+        self.on_failure: Callable[[], None] = lambda: None
         self.follower = Follower(store, engine, clock, incarnation, self.wake)
         self._store = store
         self._clock = clock
@@ -101,10 +99,8 @@ class Node:
         self._group: asyncio.TaskGroup | None = None
         self._is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._next_head: asyncio.Future[int] | None = None
-        self._is_reading_head = False
         self._load_slots = asyncio.Semaphore(max_loads)
-        self._actions = 0
+        self.actions = Actions(self, max_args_bytes)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
@@ -112,8 +108,9 @@ class Node:
         async with asyncio.TaskGroup() as group:
             self._group = group
             tasks = [
-                group.create_task(self.follower.follow(), name="follow"),
-                group.create_task(self.follower.listen(), name="listen"),
+                group.create_task(self._guarded(self.follower.follow()), name="follow"),
+                group.create_task(self._guarded(self.follower.listen()), name="listen"),
+                group.create_task(self._guarded(self.follower.read_heads()), name="heads"),
             ]
             try:
                 yield self
@@ -155,22 +152,8 @@ class Node:
             self._loop.call_soon(self._step)
 
     async def fresh(self) -> int:
-        """Wait until memory holds everything committed before this call (read index, H17).
-
-        All callers of one moment share one look at the newest ts.
-
-        Raises:
-            DatabaseDown: Postgres does not answer.
-            TimedOut: the log could not be followed in time.
-        """
-        if self._next_head is None:
-            self._next_head = self._loop.create_future()
-        waiting = self._next_head
-        if not self._is_reading_head:
-            self._spawn(self._read_heads(), "head")
-        head = await asyncio.shield(waiting)
-        await self.follower.reach(head, self._mutation_timeout_s)
-        return head
+        """Wait until memory holds everything committed before this call; see `Follower.fresh`."""
+        return await self.follower.fresh(self._mutation_timeout_s)
 
     async def admit(self, max_observed_ts: int) -> None:
         """Make sure that a client which has seen `max_observed_ts` is served nothing older.
@@ -197,7 +180,7 @@ class Node:
         function = self.registry.on_authenticated
         if identity is None or function is None:
             return
-        answer = await self._mutate(function.path, {}, identity, internal=True)
+        answer = await self.run_mutation(function.path, {}, identity, internal=True)
         if isinstance(answer.error, FunctionFailed):
             log.error("on_authenticated failed: %s", answer.error.message)
         elif answer.error is not None:
@@ -239,38 +222,10 @@ class Node:
             FunctionNotFound: there is no such mutation.
             Unavailable: it was not taken, or its outcome is unknown.
         """
-        answer = await self._mutate(path, args, identity, internal=False)
+        answer = await self.run_mutation(path, args, identity, internal=False)
         if answer.error is not None and not isinstance(answer.error, FunctionFailed):
             raise answer.error
         return answer
-
-    async def act(self, path: str, args: object, identity: Identity | None) -> bytes:
-        """Run an action and return its value as wire JSON.
-
-        Raises:
-            FunctionFailed: it failed.
-            Overloaded: too many actions are running.
-        """
-        function = self.registry.find(path, "action")
-        if self._actions >= _MAX_ACTIONS:
-            raise Overloaded(f"{_MAX_ACTIONS} actions are running on this node")
-        decoded, _ = decoded_args(args, self._max_args_bytes)
-        checked = function.arguments.validate(decoded)
-        ctx = ActionCtx(
-            Auth(identity),
-            lambda path, args: self._query_value(path, args, identity),
-            lambda path, args: self._mutation_value(path, args, identity),
-        )
-        self._actions += 1
-        try:
-            return encode(await function.handler(ctx, **checked))
-        except ParleyError:
-            raise
-        except Exception as error:
-            log.exception("action %s failed", function.path)
-            raise Internal(f"{type(error).__name__}: {error}") from error
-        finally:
-            self._actions -= 1
 
     async def run_any(
         self, path: str, args: object, identity: Identity | None, *, internal: bool = True
@@ -283,9 +238,9 @@ class Node:
         """
         kind = self.registry.kind_of(path, internal=internal)
         if kind == "action":
-            return await self.act(path, args, identity)
+            return await self.actions.run(path, args, identity)
         if kind == "mutation":
-            answer = await self._mutate(path, args, identity, internal=internal)
+            answer = await self.run_mutation(path, args, identity, internal=internal)
             if answer.error is not None:
                 raise answer.error
             return answer.value or b"null"
@@ -295,25 +250,17 @@ class Node:
             raise result.error
         return result.value
 
-    def start_action(
-        self, worker: SyncWorker, message: Action, done: Callable[[bytes | ParleyError], None]
-    ) -> None:
-        """Run a client's action beside everything else; `done` gets its value or its error."""
-        identity = worker.identity
-
-        async def run() -> None:
-            try:
-                done(await self.act(message.udf_path, message.args, identity))
-            except ParleyError as error:
-                done(error)
-
-        self._spawn(run(), f"action {message.udf_path[:80]}")
-
     # --- mutations
 
-    async def _mutate(
+    async def run_mutation(
         self, path: str, args: object, identity: Identity | None, *, internal: bool
     ) -> Answer:
+        """Run a mutation and return how it ended, whatever that is.
+
+        Raises:
+            FunctionNotFound: there is no such mutation.
+            Unavailable: it was not taken.
+        """
         function = self.registry.find(path, "mutation", internal=internal)
         self._refuse_if_full()
         answered: asyncio.Future[Answer] = self._loop.create_future()
@@ -379,31 +326,24 @@ class Node:
             self.registry, add.udf_path, add.args, add.journal, max_bytes=self._max_args_bytes
         )
 
-    async def _query_value(self, path: str, args: Args, identity: Identity | None) -> Any:
-        answers = await self.query([(path, loads(encode(dict(args))))], identity, internal=True)
-        [result] = answers.results
-        if result.error is not None:
-            raise result.error
-        return decode(loads(result.value))
-
-    async def _mutation_value(self, path: str, args: Args, identity: Identity | None) -> Any:
-        answer = await self._mutate(path, loads(encode(dict(args))), identity, internal=True)
-        if answer.error is not None:
-            raise answer.error
-        return decode(loads(answer.value or b"null"))
-
     # --- the step
 
     def _step(self) -> None:
         self._is_scheduled = False
+        try:
+            self._advance()
+        except Exception as error:
+            self._fail(error)
+
+    def _advance(self) -> None:
         if self.engine.advance():
             self.follower.moved()
         self._send_batch()
         for request in self.engine.take_loads():
-            self._spawn(self._load(request), "load")
+            self.spawn(self._load(request), "load")
         is_busy = self.engine.settle(_SLICE_S)
         for request in self.engine.take_loads():
-            self._spawn(self._load(request), "load")
+            self.spawn(self._load(request), "load")
         self._cache.clear()
         self.follower.want(self.engine.committer.min_ts)
         if is_busy:
@@ -413,11 +353,11 @@ class Node:
     def _send_batch(self) -> None:
         request = self.engine.committer.lookup
         if request is not None:
-            self._spawn(self._look_up(request), "lookup")
+            self.spawn(self._look_up(request), "lookup")
             return
         batch = self.engine.next_batch()
         if batch is not None:
-            self._spawn(self._commit(batch), "commit")
+            self.spawn(self._commit(batch), "commit")
 
     def _set_timer(self) -> None:
         at = self.engine.committer.next_wake()
@@ -472,23 +412,22 @@ class Node:
         self.follower.want(result.ts)
         self.wake()
 
-    async def _read_heads(self) -> None:
-        self._is_reading_head = True
-        try:
-            while self._next_head is not None:
-                waiting, self._next_head = self._next_head, None
-                try:
-                    head = await self._store.head()
-                except DatabaseDown as error:
-                    waiting.set_exception(error)
-                    waiting.exception()  # every waiter may have gone
-                else:
-                    waiting.set_result(head)
-        finally:
-            self._is_reading_head = False
-
-    def _spawn(self, coroutine: Any, name: str) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a task of the node; it ends with the node at the latest."""
         if self._group is None:
             coroutine.close()
             raise ShuttingDown("this node is not running")
-        self._group.create_task(coroutine, name=name)
+        self._group.create_task(self._guarded(coroutine), name=name)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Give up: memory may not be trusted after an unexpected error, and is soon rebuilt."""
+        log.critical("the engine failed; this process must be restarted", exc_info=error)
+        if not self.is_draining:
+            self.is_draining = True
+            self.on_failure()

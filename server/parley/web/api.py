@@ -134,7 +134,7 @@ class Api:
         call = await self._body(request, Call)
         identity = await self._identity(request)
         try:
-            value = await self._services.node.act(call.path, _one(call.args), identity)
+            value = await self._services.node.actions.run(call.path, _one(call.args), identity)
         except FunctionFailed as error:
             return _json(self._failure(error))
         return _json(_success(value, call.format))

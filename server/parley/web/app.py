@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -39,6 +40,7 @@ from parley.functions.registry import Registry
 from parley.protocol.client_version import Refusal, identify
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
+from parley.store.retention import run_upkeep
 from parley.web.api import Api, answered
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics
@@ -90,8 +92,14 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
                 dev_secret=dev_secret,
             )
             services.begin_drain = _once(lambda: drain(services))
+            # uvicorn drains and ends on it; whoever watches the process starts another.
+            node.on_failure = lambda: signal.raise_signal(signal.SIGTERM)
             node.follower.on_reincarnation = lambda: end_all(services)
-            yield services
+            upkeep = asyncio.create_task(run_upkeep(store), name="upkeep")
+            try:
+                yield services
+            finally:
+                upkeep.cancel()
     finally:
         await verifier.aclose()
         await store.close()

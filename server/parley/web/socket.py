@@ -221,7 +221,9 @@ class SyncSocket:
                 self._worker.respond(responses.action_failed(message.request_id, text, data))
             self._services.node.wake()
 
-        self._services.node.start_action(self._worker, message, done)
+        self._services.node.actions.start(
+            message.udf_path, message.args, self._worker.identity, done
+        )
 
     # --- writing
 

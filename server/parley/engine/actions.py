@@ -1,0 +1,99 @@
+"""Actions: functions that asyncio runs, beside everything else, and that may do anything.
+
+They reach data only through queries and mutations, each a transaction of its own, as the caller
+that they run for. At most once: an action is never tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from orjson import loads
+
+from parley.engine.calls import decoded_args
+from parley.errors import Internal, Overloaded, ParleyError
+from parley.functions.context import ActionCtx, Auth
+from parley.identity import Identity
+from parley.values import decode, encode
+
+if TYPE_CHECKING:
+    from parley.engine.node import Node
+
+log = logging.getLogger(__name__)
+
+MAX_ACTIONS: Final = 1000
+
+
+class Actions:
+    """Runs the actions of one node."""
+
+    def __init__(self, node: Node, max_args_bytes: int) -> None:
+        self._node = node
+        self._max_args_bytes = max_args_bytes
+        self._running = 0
+
+    async def run(
+        self, path: str, args: object, identity: Identity | None, *, internal: bool = False
+    ) -> bytes:
+        """Run an action and return its value as wire JSON.
+
+        Raises:
+            FunctionFailed: it failed.
+            Overloaded: too many actions are running.
+        """
+        function = self._node.registry.find(path, "action", internal=internal)
+        if self._running >= MAX_ACTIONS:
+            raise Overloaded(f"{MAX_ACTIONS} actions are running on this node")
+        decoded, _ = decoded_args(args, self._max_args_bytes)
+        checked = function.arguments.validate(decoded)
+        ctx = ActionCtx(
+            Auth(identity),
+            lambda path, args: self._query(path, args, identity),
+            lambda path, args: self._mutation(path, args, identity),
+        )
+        self._running += 1
+        try:
+            return encode(await function.handler(ctx, **checked))
+        except ParleyError:
+            raise
+        except Exception as error:
+            log.exception("action %s failed", function.path)
+            raise Internal(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._running -= 1
+
+    def start(
+        self,
+        path: str,
+        args: object,
+        identity: Identity | None,
+        done: Callable[[bytes | ParleyError], None],
+    ) -> None:
+        """Run an action in a task of its own; `done` gets its value or its error."""
+
+        async def run() -> None:
+            try:
+                result: bytes | ParleyError = await self.run(path, args, identity)
+            except ParleyError as error:
+                result = error
+            done(result)
+
+        self._node.spawn(run(), f"action {path[:80]}")
+
+    async def _query(self, path: str, args: Mapping[str, Any], identity: Identity | None) -> Any:
+        # Through the wire form and back: what the action holds and what the query got stay apart.
+        wire = loads(encode(dict(args)))
+        answers = await self._node.query([(path, wire)], identity, internal=True)
+        [result] = answers.results
+        if result.error is not None:
+            raise result.error
+        return decode(loads(result.value))
+
+    async def _mutation(self, path: str, args: Mapping[str, Any], identity: Identity | None) -> Any:
+        wire = loads(encode(dict(args)))
+        answer = await self._node.run_mutation(path, wire, identity, internal=True)
+        if answer.error is not None:
+            raise answer.error
+        return decode(loads(answer.value or b"null"))
