@@ -223,13 +223,34 @@ class Committer:
             if is_solo and entries:
                 break
             self._ready.popleft()
+            mark = overlay.mark()
             entry = self._run_one(mutation, overlay)
-            if entry is not None:
-                entries.append(entry)
-                size += len(entry.result) + 200 * len(entry.rows)
-            if is_solo and entries:
+            if entry is None:
+                continue
+            if self._may_cascade(entry, overlay):
+                is_solo = True
+                if entries:
+                    overlay.roll_back(mark)
+                    self._ready.appendleft(mutation)
+                    break
+            entries.append(entry)
+            size += len(entry.result) + 200 * len(entry.rows)
+            if is_solo:
                 break
         return entries, overlay
+
+    def _may_cascade(self, entry: _Entry, overlay: Overlay) -> bool:
+        """Tell whether a row was deleted that rows of other tables refer to.
+
+        What Postgres then does to those shows only once it is committed, so nobody else may run on
+        the same overlay: a parent inserted again would find its old children.
+        """
+        deleted = {table for table, row_id in entry.rows if overlay.rows[table][row_id] is None}
+        return bool(deleted) and any(
+            column.references in deleted
+            for table in self._memory.schema.tables.values()
+            for column in table.columns.values()
+        )
 
     def _run_one(self, mutation: Mutation, overlay: Overlay) -> _Entry | None:
         if mutation.is_unwanted():

@@ -360,7 +360,8 @@ class Engine:
             waiters.append(waiter)
 
     def _resume(self, waiters: list[LiveQuery | Mutation]) -> None:
-        for waiter in waiters:
+        # The last first: each mutation goes to the front, so that they run in the order they came.
+        for waiter in reversed(waiters):
             if isinstance(waiter, Mutation):
                 self.committer.loaded(waiter)
             else:
