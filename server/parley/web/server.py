@@ -7,11 +7,13 @@ import functools
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
 from parley.config import Settings
+from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 
 _HEADERS_S: Final = 10.0
@@ -65,10 +67,16 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         return extensions
 
 
+def _build(settings: Settings) -> ASGIApp:
+    """Return the application of one process."""
+    configure_logging(settings)
+    return create_app(settings)
+
+
 def serve(settings: Settings, host: str, port: int, workers: int = 1) -> None:
     """Serve until SIGTERM or SIGINT; `settings.database_url` is set and migrated."""
     config = uvicorn.Config(
-        functools.partial(create_app, settings),
+        functools.partial(_build, settings),
         factory=True,
         host=host,
         port=port,
