@@ -87,10 +87,11 @@ class Memory:
         if found is not None:
             return found
         key = (table.name, _BY_ID, (row_id,))
-        if key in self._ranges:
+        if self.covers(*key, START, END):
             self._ranges.move_to_end(key)
             return None
-        return LoadRequest(*key, START, END, "asc", 1)
+        # One more than there can be: a load that its limit cut would not know that nothing follows.
+        return LoadRequest(*key, START, END, "asc", 2)
 
     def read(
         self,

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Any
 
-from parley.store.tables import END, START, Cut
+from parley.store.tables import Cut
 from parley.store.types import Order
 from parley.values import Document
 
@@ -59,15 +59,11 @@ class Range:
         """Tell whether everything between two cuts is loaded."""
         return any(not lower.precedes(lo) and not hi.precedes(upper) for lo, hi in self.segments)
 
-    def put(self, suffix: Suffix, row: Row) -> bool:
-        """Add or replace the row at a loaded place; return whether it was added."""
+    def put(self, suffix: Suffix, row: Row) -> None:
+        """Add a row at a loaded place that holds none."""
         at = bisect_left(self.suffixes, suffix)
-        if at < len(self.suffixes) and self.suffixes[at] == suffix:
-            self.rows[at] = row
-            return False
         self.suffixes.insert(at, suffix)
         self.rows.insert(at, row)
-        return True
 
     def drop(self, suffix: Suffix) -> bool:
         """Remove the row at a place, if there is one; return whether there was."""
@@ -129,10 +125,6 @@ class Range:
 
     def _at(self, cut: Cut) -> int:
         """Return the index of the first row behind `cut`."""
-        if cut is START or (not cut.values and cut.side < 0):
-            return 0
-        if cut is END or not cut.values:
-            return len(self.suffixes)
         if cut.side < 0:
             return bisect_left(self.suffixes, cut.values)
         length = len(cut.values)
