@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn, cast
 
 from parley.errors import FunctionFailed, Internal
 from parley.functions.context import IdentityNeeded
@@ -48,8 +48,29 @@ Ended = Returned | Failed
 RunOutcome = Ended | NeedsIdentity | LoadRequest
 
 
+# What a function may raise that is its own end only, although it is no Exception.
+_ENDINGS: Final = (Exception, asyncio.CancelledError, GeneratorExit, SystemExit)
+
+
 class ImpureAwait(Exception):
     """A query or mutation awaited something that is not its database."""
+
+
+class _NoLoop:
+    """Stands where the running loop would be: whoever asks it for anything is told why not.
+
+    With no loop at all in its place, `asyncio.run` would work.
+    """
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: object) -> NoReturn:
+        coroutine.close()
+        raise ImpureAwait(_IMPURE)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ImpureAwait(_IMPURE)
+
+
+_NO_LOOP: Final = cast("asyncio.AbstractEventLoop", _NoLoop())
 
 
 def drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
@@ -58,14 +79,18 @@ def drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
     Unexpected exceptions are logged here, once, and become `Internal`.
     """
     loop = asyncio._get_running_loop()
-    # Inside, there is no running loop: create_task, sleep and network calls fail at once instead of
-    # escaping the transaction.
-    asyncio._set_running_loop(None)
+    # create_task, sleep and network calls fail at once instead of escaping the transaction.
+    asyncio._set_running_loop(_NO_LOOP)
     try:
-        return _drive(coroutine, path)
+        outcome = _drive(coroutine, path)
+        coroutine.close()  # runs the function's `finally` blocks, if it has not ended
+    except _ENDINGS as error:
+        log.exception("function %s failed", path)
+        outcome = Failed(Internal(f"{type(error).__name__}: {error}"))
+        outcome.error.__cause__ = error
     finally:
         asyncio._set_running_loop(loop)
-        coroutine.close()
+    return outcome
 
 
 def _drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
@@ -82,8 +107,3 @@ def _drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
         return NeedsIdentity()
     except FunctionFailed as error:
         return Failed(error)
-    except Exception as error:
-        log.exception("function %s failed", path)
-        failure = Internal(f"{type(error).__name__}: {error}")
-        failure.__cause__ = error
-        return Failed(failure)
