@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -148,7 +148,11 @@ class RunTransaction:
         if isinstance(row, LoadRequest):
             return row
         self._note(read)
-        return None if row is None else self._show(table, row)
+        if row is None:
+            return None
+        self._count([row.document])
+        self._check_faults(table, [row], [row.document])
+        return row.document
 
     def scan(self, scan: Scan) -> list[Document] | LoadRequest:
         """Return the rows of a scan in its order."""
@@ -169,10 +173,13 @@ class RunTransaction:
         )
         if isinstance(rows, LoadRequest):
             return rows
-        found = [self._show(scan.table, row) for row in rows]
+        found = [row.document for row in rows]
         if written:
-            found = _merge(scan, prefix, found, written)[:limit]
+            rows = [row for row in rows if row.id not in written]
+            found = _merge(scan, prefix, [row.document for row in rows], written)[:limit]
+        # First of all what was looked at: a run that fails depends on it too.
         self._note_scan(scan, prefix, found, limit)
+        self._check_faults(scan.table, rows, found)
         return found
 
     def _note_scan(
@@ -185,12 +192,15 @@ class RunTransaction:
             lower, upper = (lower, Cut(last, 1)) if scan.order == "asc" else (Cut(last, -1), upper)
         key = scan.table.key(scan.index, scan.prefix)
         self._note(Read(key, scan.table.name, scan.index.name, prefix, lower, upper))
+        self._count(found)
+
+    def _count(self, found: Sequence[Document]) -> None:
         self._documents += len(found)
         self._bytes_read += sum(len(document.json) for document in found)
         if self._documents > self._limits.max_documents:
             raise LimitExceeded(
-                f"a function may read {self._limits.max_documents} documents; use take() or "
-                f"paginate() on {scan.table.name}"
+                f"a function may read {self._limits.max_documents} documents; "
+                "use take() or paginate()"
             )
         if self._bytes_read > self._limits.max_bytes_read:
             raise LimitExceeded(f"a function may read {self._limits.max_bytes_read} bytes")
@@ -200,10 +210,10 @@ class RunTransaction:
         if len(self.reads) > self._limits.max_ranges:
             raise LimitExceeded(f"a function may read {self._limits.max_ranges} index ranges")
 
-    def _show(self, table: Table, row: Row) -> Document:
-        if row.fault is not None:
-            raise ValueInvalid(f"row {table.name}/{row.id} cannot be shown: {row.fault}")
-        return row.document
+    def _check_faults(self, table: Table, rows: Iterable[Row], found: Sequence[Document]) -> None:
+        for row in rows:
+            if row.fault is not None and any(row.document is document for document in found):
+                raise ValueInvalid(f"row {table.name}/{row.id} cannot be shown: {row.fault}")
 
     # --- writes
 
@@ -255,11 +265,11 @@ def _merge(
     documents: list[Document],
     written: dict[str, Document | None],
 ) -> list[Document]:
-    """Return memory's documents with the overlay's versions in their places, in scan order."""
-    placed = []
-    for document in documents:
-        if document[ID_FIELD] not in written:
-            placed.append((scan.table.position(scan.index, document)[len(prefix) :], document))
+    """Return memory's unwritten documents with the overlay's in their places, in scan order."""
+    placed = [
+        (scan.table.position(scan.index, document)[len(prefix) :], document)
+        for document in documents
+    ]
     for newest in written.values():
         if newest is None:
             continue
