@@ -1,0 +1,1 @@
+"""What an app is written with: `ctx`, the registry, and the checking of arguments."""

@@ -26,7 +26,7 @@ class Auth:
         self._is_shared = is_shared
 
     async def get_user_identity(self) -> Mapping[str, Any] | None:
-        """Return the caller's claims (`subject`, `issuer`, `tokenIdentifier`, …); None signed out."""
+        """Return the caller's claims (`subject`, `issuer`, …); None when signed out."""
         if self._is_shared:
             raise IdentityNeeded
         return None if self._identity is None else self._identity.to_value()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar, overload
 
-from parley.errors import FunctionFailed
+from parley.errors import FunctionFailed, WriteRejected
 from parley.functions.pagination import Page, Pager, PaginationResult
 from parley.functions.transaction import Load, Scan, Transaction
 from parley.functions.validators import PaginationOptions, UnsetType
@@ -19,7 +19,6 @@ from parley.values import Document
 D = TypeVar("D", bound=Mapping[str, Any])
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SYSTEM_FIELDS: Final = frozenset({ID_FIELD, CREATION_FIELD})
 
 
 class Table(Generic[D]):
@@ -80,26 +79,28 @@ class Query(Generic[D]):
                 f"index {name} is on ({fields}): equality is for its leading fields, "
                 f"not ({', '.join(equal)})"
             )
+        if self._lower != START or self._upper != END:
+            raise LookupError(f"with_index({name!r}) comes before gt, gte, lt, lte and range")
         columns = index.columns[: len(equal)]
         values = tuple(equal[field] for field in leading)
         possible = all(_is_possible(c, v) for c, v in zip(columns, values, strict=True))
         return replace(self, _index=index, _prefix=values, _is_empty=not possible)
 
     def gt(self, **bound: Any) -> Query[D]:
-        """Keep rows whose next index field is greater than the value."""
-        return replace(self, _lower=Cut((self._bound(bound),), 1))
+        """Keep rows whose next index field is there and greater than the value."""
+        return self._above(bound, 1)
 
     def gte(self, **bound: Any) -> Query[D]:
-        """Keep rows whose next index field is the value or greater."""
-        return replace(self, _lower=Cut((self._bound(bound),), -1))
+        """Keep rows whose next index field is there and the value or greater."""
+        return self._above(bound, -1)
 
     def lt(self, **bound: Any) -> Query[D]:
         """Keep rows whose next index field is less than the value."""
-        return replace(self, _upper=Cut((self._bound(bound),), -1))
+        return self._below(bound, -1)
 
     def lte(self, **bound: Any) -> Query[D]:
         """Keep rows whose next index field is the value or less."""
-        return replace(self, _upper=Cut((self._bound(bound),), 1))
+        return self._below(bound, 1)
 
     def range(self, **bounds: tuple[Any, Any]) -> Query[D]:
         """Keep rows whose next index field is in `[low, high)`: `.range(timestamp=(low, high))`."""
@@ -167,7 +168,21 @@ class Query(Generic[D]):
             raise AssertionError
         return rows
 
-    def _bound(self, bound: dict[str, Any]) -> Any:
+    def _above(self, bound: dict[str, Any], side: int) -> Query[D]:
+        """Narrow from below; an absent field is not greater than anything, though it sorts last."""
+        column, value = self._bound(bound)
+        upper = self._upper
+        if column.is_optional and value is not None:
+            upper = min(upper, Cut((order_value(column, None),), -1), key=Cut.sort_key)
+        lower = max(self._lower, Cut((order_value(column, value),), side), key=Cut.sort_key)
+        return replace(self, _lower=lower, _upper=upper)
+
+    def _below(self, bound: dict[str, Any], side: int) -> Query[D]:
+        column, value = self._bound(bound)
+        cut = Cut((order_value(column, value),), side)
+        return replace(self, _upper=min(self._upper, cut, key=Cut.sort_key))
+
+    def _bound(self, bound: dict[str, Any]) -> tuple[tables.Column, Any]:
         if len(bound) != 1:
             raise TypeError("a bound takes one field: .gt(updatedAt=0)")
         [(field, value)] = bound.items()
@@ -179,7 +194,7 @@ class Query(Generic[D]):
             )
         if not _is_possible(column, value):
             raise TypeError(f"{field} is compared with {column.type.value}, not {value!r}")
-        return order_value(column, value)
+        return column, value
 
 
 class DatabaseReader:
@@ -228,9 +243,14 @@ class DatabaseWriter(DatabaseReader):
     async def insert(self, table: Table[Any] | str, fields: Mapping[str, Any], /) -> str:
         """Add a row and return its id; fields that are UNSET stay absent.
 
-        `_id` may be given (a uuid); that it is not taken is for the function to check.
+        Raises:
+            WriteRejected: `_id` is given, and there is such a row already.
         """
-        return self._transaction.insert(self._table(table), _given(fields))
+        found, given = self._table(table), _given(fields)
+        row_id = given.get(ID_FIELD)
+        if row_id is not None and await self.get(found.name, row_id) is not None:
+            raise WriteRejected(f"{found.name} has a row {row_id} already")
+        return self._transaction.insert(found, given)
 
     async def patch(
         self, table: Table[Any] | str, row_id: str, fields: Mapping[str, Any], /
@@ -283,7 +303,7 @@ def _is_possible(column: tables.Column, value: object) -> bool:
         case ColumnType.ID:
             return is_id(value)
         case ColumnType.TEXT:
-            return isinstance(value, str) and "\x00" not in value
+            return isinstance(value, str) and "\0" not in value
         case ColumnType.BOOL:
             return isinstance(value, bool)
         case ColumnType.BYTES:
