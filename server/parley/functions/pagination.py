@@ -13,7 +13,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Literal, NotRequired, TypedDict, TypeVar
 
@@ -78,19 +80,30 @@ class Pager:
         if self._is_open:
             raise LimitExceeded("a function may call paginate() once per run")
         self._is_open = True
-        count = int(options["numItems"])
-        if count < 1:
+        count = options["numItems"]
+        if not count >= 1:  # also refuses NaN
             raise AppError(f"paginationOpts.numItems is at least 1, not {count}")
         fingerprint = _fingerprint(scan)
         start, is_past_end = None, False
         if (cursor := options.get("cursor")) is not None:
             start = self._read(cursor, fingerprint)
             is_past_end = start is None
-        end_token = options.get("endCursor") or self._journal_in
-        end = self._read(end_token, fingerprint) if end_token is not None else None
-        limit = self._max_rows if end_token is not None else min(count, self._max_rows)
+        end, is_end_fixed = self._end(options, fingerprint)
+        limit = self._max_rows if is_end_fixed else int(min(count, self._max_rows))
         scan = replace(_between(scan, start, end), limit=limit)
-        return Page(scan, fingerprint, self._max_rows, end, end_token is not None, is_past_end)
+        return Page(scan, fingerprint, self._max_rows, end, is_end_fixed, is_past_end)
+
+    def _end(
+        self, options: PaginationOptions, fingerprint: str
+    ) -> tuple[tuple[Any, ...] | None, bool]:
+        """Return where the page must end (None is the end of the rows), and whether it must."""
+        if (cursor := options.get("endCursor")) is not None:
+            return self._read(cursor, fingerprint), True
+        if self._journal_in is not None:
+            # Only a hint: of what the function read for somebody else, it is worth nothing.
+            with suppress(AppError):
+                return self._read(self._journal_in, fingerprint), True
+        return None, False
 
     def close(self, page: Page, rows: Sequence[Any]) -> PaginationResult[Any]:
         """Return the result of a page whose rows were read, and settle the journal."""
@@ -161,6 +174,8 @@ def _to_json(value: Any) -> Any:
         return [_to_json(item) for item in value]
     if isinstance(value, bytes):
         return {"b": base64.b64encode(value).decode()}
+    if isinstance(value, float) and math.isinf(value):
+        return {"f": str(value)}  # JSON has no infinity
     return value
 
 
@@ -168,5 +183,5 @@ def _from_json(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_from_json(item) for item in value)
     if isinstance(value, dict):
-        return base64.b64decode(value["b"])
+        return float(value["f"]) if "f" in value else base64.b64decode(value["b"])
     return value
