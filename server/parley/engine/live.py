@@ -60,9 +60,9 @@ class Call:
         return (self.path, self.args_json, self.journal, self.refusal and self.refusal.message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """What a live query gives its subscribers.
+    """What a live query gives its subscribers. Compared by identity; see `digest` for more.
 
     Attributes:
         tail: the rest of a query modification behind its query id, as wire JSON.
@@ -146,7 +146,7 @@ class LiveQueries:
 
     def __init__(self) -> None:
         self._by_key: dict[Hashable, LiveQuery] = {}
-        self._filed: defaultdict[str, dict[LiveQuery, list[Read]]] = defaultdict(dict)
+        self._filed: defaultdict[str, set[LiveQuery]] = defaultdict(set)
         self._tables: defaultdict[str, set[LiveQuery]] = defaultdict(set)
 
     def __len__(self) -> int:
@@ -171,32 +171,28 @@ class LiveQueries:
     def file(self, query: LiveQuery, reads: Iterable[Read]) -> None:
         """File a live query under the keys of its newest run, and under no others."""
         for read in query.reads:
-            filed = self._filed.get(read.key)
-            if filed is not None:
-                filed.pop(query, None)
-                if not filed:
-                    del self._filed[read.key]
-            self._tables[read.table].discard(query)
+            for filed, key in ((self._filed, read.key), (self._tables, read.table)):
+                filed[key].discard(query)
+                if not filed[key]:
+                    del filed[key]
         query.reads = list(reads)
         for read in query.reads:
-            self._filed[read.key].setdefault(query, []).append(read)
+            self._filed[read.key].add(query)
             self._tables[read.table].add(query)
 
     def touched_by(self, change: Touched, memory: Memory) -> list[LiveQuery]:
         """Return the live queries whose result this change may alter, in no order."""
-        candidates: dict[LiveQuery, list[Read]] = {}
-        for key in (*change.change.keys, change.table.name):
-            for query, reads in self._filed.get(key, {}).items():
-                candidates.setdefault(query, reads)
+        keys = (*change.change.keys, change.table.name)
+        candidates: set[LiveQuery] = set().union(*(self._filed.get(key, ()) for key in keys))
         return [
             query
-            for query, reads in candidates.items()
+            for query in candidates
             if not query.is_dirty and any(_meets(change, read, memory) for read in query.reads)
         ]
 
     def on_table(self, table: str) -> list[LiveQuery]:
         """Return the live queries that read anything of a table."""
-        return list(self._tables[table])
+        return list(self._tables.get(table, ()))
 
 
 def _meets(change: Touched, read: Read, memory: Memory) -> bool:

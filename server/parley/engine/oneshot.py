@@ -55,6 +55,7 @@ class OneShot:
             before.call, self._identity, self, query_id
         )
         self._engine.unsubscribe(before, self, query_id)
+        self._engine.due[self] = None  # others may have run that one already
 
     def flush(self) -> None:
         """Give the results once they are all true at memory's ts."""

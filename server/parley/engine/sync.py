@@ -10,13 +10,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from parley.engine.committer import Answer
 from parley.engine.engine import Engine
 from parley.engine.live import Call, LiveQuery, Result
-from parley.errors import FunctionFailed, LimitExceeded, ParleyError, TooManyMutations
+from parley.errors import (
+    FunctionFailed,
+    LimitExceeded,
+    Overloaded,
+    ParleyError,
+    TooManyMutations,
+)
 from parley.identity import Identity
 from parley.protocol import responses
 from parley.protocol.connection import Connection, frames
@@ -25,6 +32,7 @@ from parley.protocol.messages import Add, ModifyQuerySet, Mutation, Remove
 
 MAX_UNREAD_TRANSITIONS: Final = 2
 MAX_UNREAD_BYTES: Final = 8 << 20
+_REFUSED_FACTOR: Final = 2  # so many times the allowed queries get at least a refusal each
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,8 @@ class SyncWorker:
         self._unread = 0
         self._unread_bytes = 0
         self._mutations: deque[tuple[Mutation, Identity | None]] = deque()
+        self._is_running = False
+        self._is_submitting = False
 
     @property
     def query_count(self) -> int:
@@ -119,7 +129,11 @@ class SyncWorker:
         self._min_ts = max(self._min_ts, self.connection.max_observed_timestamp)
 
     def modify(self, message: ModifyQuerySet) -> None:
-        """Change the set of queries; the next Transition answers it, even if it is empty."""
+        """Change the set of queries; the next Transition answers it, even if it is empty.
+
+        Raises:
+            Overloaded: far more queries than allowed; the connection has to be closed.
+        """
         for change in message.modifications:
             if isinstance(change, Remove):
                 self._remove(change.query_id)
@@ -145,8 +159,7 @@ class SyncWorker:
         if len(self._mutations) >= self._max_mutations:
             raise TooManyMutations(f"{self._max_mutations} mutations are waiting on this socket")
         self._mutations.append((message, self.identity))
-        if len(self._mutations) == 1:
-            self._submit_next()
+        self._submit_waiting()
 
     def respond(self, frame: bytes) -> None:
         """Send a response; a Transition follows it, or some clients' promises hang (§6.3)."""
@@ -188,6 +201,7 @@ class SyncWorker:
     def identity_needed(self, query_id: int) -> None:
         """Ask a query again as this client's own identity."""
         self._resubscribe(query_id)
+        self._engine.due[self] = None  # others may have run that one already
 
     def flush(self) -> None:
         """Send a Transition to memory's ts, if one is owed and may go now."""
@@ -196,7 +210,7 @@ class SyncWorker:
         if self._unread >= MAX_UNREAD_TRANSITIONS or self._unread_bytes > MAX_UNREAD_BYTES:
             return
         ts = self._engine.memory.ts
-        if ts < self._min_ts:
+        if ts < max(self._min_ts, self.connection.sent.ts):
             self._engine.later[self] = None
             return
         if any(query.is_dirty for query in self._queries.values()):
@@ -241,9 +255,8 @@ class SyncWorker:
             )
 
         if stamp is None:
-            identity = tuple((query_id, id(result)) for query_id, result in changes)
-            key = (start, end, identity, tuple(removed), can_chunk)
-            made = self._cache.get(key, build)
+            # The key holds the results, so that no other can stand for them by a re-used id.
+            made = self._cache.get((start, end, tuple(changes), tuple(removed), can_chunk), build)
         else:
             made = tuple(build())
         self._is_owed = False
@@ -262,6 +275,8 @@ class SyncWorker:
         self._engine.due[self] = None
 
     def _add(self, add: Add) -> None:
+        if len(self._queries) >= _REFUSED_FACTOR * self._max_queries:
+            raise Overloaded(f"a connection may hold {self._max_queries} queries")
         call = self._prepare(add)
         if len(self._queries) >= self._max_queries:
             error = LimitExceeded(f"a connection may hold {self._max_queries} queries")
@@ -278,20 +293,30 @@ class SyncWorker:
 
     def _resubscribe(self, query_id: int) -> None:
         before = self._queries[query_id]
-        query = self._engine.subscribe(before.call, self.identity, self, query_id)
+        # The journal keeps the borders of a page where the client knows them.
+        call = replace(before.call, journal=before.journal)
+        query = self._engine.subscribe(call, self.identity, self, query_id)
         if query is not before:
             self._queries[query_id] = query
             self._engine.unsubscribe(before, self, query_id)
             self._changed.add(query_id)
 
-    def _submit_next(self) -> None:
-        message, identity = self._mutations[0]
-        self._submit(self, message, identity, lambda answer: self._answered(message, answer))
+    def _submit_waiting(self) -> None:
+        """Submit the mutation whose turn it is, and the next as long as answers come at once."""
+        if self._is_submitting:
+            return  # further up the stack
+        self._is_submitting = True
+        while self._mutations and not self._is_running and self.failure is None:
+            self._is_running = True
+            message, identity = self._mutations[0]
+            self._submit(self, message, identity, partial(self._answered, message))
+        self._is_submitting = False
 
     def _answered(self, message: Mutation, answer: Answer) -> None:
         if self.is_closed:
             return
         self._mutations.popleft()
+        self._is_running = False
         error = answer.error
         if error is None:
             self._min_ts = max(self._min_ts, answer.ts or 0)
@@ -303,8 +328,7 @@ class SyncWorker:
             self.respond(responses.mutation_failed(message.request_id, text, data))
         else:
             # Not an answer but the lack of one: closed with a reason on which clients send again.
+            # Those behind it must not overtake it.
             self.failure = error
             self._has_output()
-            return
-        if self._mutations:
-            self._submit_next()
+        self._submit_waiting()
