@@ -17,7 +17,7 @@ setup: .venv/ready ## Make .venv and install everything, once
 	  echo 'Parley needs Python 3.11 or newer: make setup PYTHON=python3.12'; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
-	@if node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; \
+	@if node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null; \
 	  then npm ci --prefix $(COMPAT) --silent --no-audit --no-fund; \
 	  else echo '!!! NO NODE 20 OR NEWER: THE TESTS WITH THE OFFICIAL CLIENTS WILL BE SKIPPED !!!'; fi
 	@touch $@

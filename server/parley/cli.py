@@ -50,8 +50,9 @@ def serve(
     environ = {**os.environ, **({"PARLEY_FUNCTIONS": functions} if functions else {})}
     settings = Settings.from_env(environ)
     settings = replace(settings, is_development=devmode.is_development(settings, host))
-    # Until the web server listens for it: leave by the front door, so that Postgres is stopped.
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    # Before and after the web server listens for these: leave in order, so that Postgres stops.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit_on_signal)
     with _own_database(settings) as dsn:
         asyncio.run(migrate_database(dsn))
         if settings.is_development:
@@ -144,8 +145,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def _exit_on_signal(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
+def _exit_on_signal(_number: int, _frame: object) -> NoReturn:
+    sys.exit(0)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from parley.store import hosting
 
 DATABASE: Final = "parley"
 READY_TIMEOUT_S: Final = 120.0  # a crash recovery may have a gigabyte of WAL to replay
-STOP_TIMEOUT_S: Final = 6.0  # of the 10 s that a whole shutdown may take
+STOP_TIMEOUT_S: Final = 1.5  # the web server takes up to 8 of the 10 s of a whole shutdown
 SOCKET_DIR_MAX_BYTES: Final = 85  # sun_path holds 104 (macOS) to 108, the socket's name takes 18
 PR_SET_PDEATHSIG: Final = 1
 SETTINGS: Final[Mapping[str, str]] = {
