@@ -172,6 +172,11 @@ class Committer:
         """Whether nothing is waiting, running, or unanswered."""
         return not self._sessions and self._flight is None and not self._settled
 
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether memory may show what the batch in flight wrote, before anybody was answered."""
+        return self._flight is not None and self._memory.ts > self._flight.batch.head
+
     def submit(self, mutation: Mutation) -> None:
         """Take a mutation; it runs after those of its session taken before."""
         queue = self._sessions.setdefault(mutation.session, deque())

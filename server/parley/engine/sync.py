@@ -215,6 +215,11 @@ class SyncWorker:
             return
         if any(query.is_dirty for query in self._queries.values()):
             return
+        if self._mutations and self._engine.committer.is_overtaken:
+            # The log was faster than the answer. A Transition that shows a write before its
+            # response makes a client show it twice: its optimistic update is still on top.
+            self._engine.due[self] = None
+            return
         changes = self._take_changes()
         if not changes and not self._removed and not self._is_owed:
             return
