@@ -66,7 +66,7 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
     """
     registry = Registry.from_modules(settings.functions)
     dev_secret = load_dev_secret(settings.data_dir) if settings.is_development else None
-    redact = settings.redact_errors if settings.redact_errors is not None else dev_secret is None
+    redact = settings.should_redact_errors
     verifier = Verifier.from_settings(settings, dev_secret=dev_secret, clock=clock)
     assert settings.database_url is not None  # noqa: S101 (the caller started the embedded one)
     pool = PoolSettings(max_readers=settings.max_database_connections)
