@@ -38,6 +38,7 @@ _BODY_TIMEOUT_S: Final = 30.0
 _MAX_BATCH_QUERIES: Final = 100
 _ENCODED: Final = frozenset({"convex_encoded_json", "convex_json"})
 _PLAIN: Final = frozenset({"json", "convex_clean_json"})
+_FLOATS: Final = "convex_encoded_json, whole numbers with a fraction"
 
 
 class Call(msgspec.Struct):
@@ -179,9 +180,14 @@ class Api:
             raise BadRequest(f"the body did not come within {_BODY_TIMEOUT_S:.0f} s") from error
         try:
             raw = orjson.loads(body or b"{}")
-            return msgspec.convert({**raw, **given} if isinstance(raw, dict) else raw, shape)
+            found = msgspec.convert({**raw, **given} if isinstance(raw, dict) else raw, shape)
         except (orjson.JSONDecodeError, msgspec.ValidationError) as error:
             raise BadRequest(f"the body is not what this route takes: {error}") from error
+        # PyPI's ConvexHttpClient cannot read 3, only 3.0; its binary WebSocket client reads both.
+        is_python = request.headers.get("convex-client", "").startswith("python")
+        if is_python and isinstance(found, Call) and found.format in _ENCODED:
+            found.format = _FLOATS
+        return found
 
     async def _identity(self, request: Request) -> Identity | None:
         header = request.headers.get("authorization", "")
@@ -257,9 +263,21 @@ def _write(value: bytes, form: str | None) -> bytes:
     """Return a value in the format asked for; plain JSON where nothing is."""
     if form in _ENCODED:
         return value
+    if form == _FLOATS:
+        return orjson.dumps(_with_floats(orjson.loads(value)))
     if form is None or form in _PLAIN:
         return encode_plain(decode(orjson.loads(value)))
     raise BadRequest("format: expected convex_encoded_json or json")
+
+
+def _with_floats(value: Any) -> Any:
+    if type(value) is int:
+        return float(value)
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_floats(item) for key, item in value.items()}
+    return value
 
 
 def _one(args: Any) -> Any:
