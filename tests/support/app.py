@@ -99,10 +99,12 @@ class Watcher:
 
     Attributes:
         value: the newest result: a value, or the error the query failed with.
+        count: how many results there were so far, each unlike the one before.
     """
 
     def __init__(self, node: Node, path: str, args: object, identity: Identity | None) -> None:
         self.value: Any = None
+        self.count = 0
         self._node = node
         self._identity = identity
         self._is_changed = asyncio.Event()
@@ -137,6 +139,7 @@ class Watcher:
         result = self._query.result
         if is_new and result is not None:
             self.value = result.error or decode(loads(result.value))
+            self.count += 1
             self._is_changed.set()
 
 

@@ -1,0 +1,110 @@
+"""Messages page by page, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from parley import AppError
+from tests.support.app import App, serving
+from tests.support.chat import Person, person
+
+NO_PAGE = {"page": [], "isDone": True, "continueCursor": ""}
+
+
+@pytest.fixture
+async def app(dsn: str) -> AsyncIterator[App]:
+    async with serving(dsn, "parley.chat") as app:
+        yield app
+
+
+@pytest.fixture
+async def alice(app: App) -> Person:
+    return await person(app, "alice")
+
+
+@pytest.fixture
+async def conversation_id(alice: Person) -> str:
+    """A conversation of Alice's with the messages 0 to 6."""
+    created = await alice.create()
+    for number in range(7):
+        await alice.say(created, f"{number}")
+    return created
+
+
+def page_args(conversation_id: str, cursor: str | None = None, **options: Any) -> dict[str, Any]:
+    pagination = {"numItems": 3, "cursor": cursor, **options}
+    return {"conversationId": conversation_id, "paginationOpts": pagination}
+
+
+def contents(page: dict[str, Any]) -> list[str]:
+    return [message["content"] for message in page["page"]]
+
+
+async def test_pages_lead_from_the_newest_message_to_the_oldest(
+    alice: Person, conversation_id: str
+) -> None:
+    first = await alice.query("messages:list", **page_args(conversation_id))
+    second = await alice.query(
+        "messages:list", **page_args(conversation_id, first["continueCursor"])
+    )
+    third = await alice.query(
+        "messages:list", **page_args(conversation_id, second["continueCursor"])
+    )
+
+    assert [contents(page) for page in (first, second, third)] == [
+        ["6", "5", "4"],
+        ["3", "2", "1"],
+        ["0"],
+    ]
+    assert [page["isDone"] for page in (first, second, third)] == [False, False, True]
+
+
+async def test_a_page_shown_grows_with_new_messages_and_keeps_its_end(
+    app: App, alice: Person, conversation_id: str
+) -> None:
+    async with app.watching("messages:list", page_args(conversation_id), alice.identity) as watcher:
+        before = watcher.value
+        await alice.say(conversation_id, "7")
+        after = await watcher.next()
+
+    assert contents(after) == ["7", "6", "5", "4"]
+    assert after["continueCursor"] == before["continueCursor"]
+
+
+async def test_an_older_page_does_not_hear_of_new_messages(
+    app: App, alice: Person, conversation_id: str
+) -> None:
+    first = await alice.query("messages:list", **page_args(conversation_id))
+    older = page_args(conversation_id, first["continueCursor"])
+    async with app.watching("messages:list", older, alice.identity) as watcher:
+        await alice.say(conversation_id, "7")
+
+        assert contents(watcher.value) == ["3", "2", "1"]
+        assert watcher.count == 1
+
+
+async def test_what_is_not_the_callers_has_no_messages(
+    app: App, alice: Person, conversation_id: str
+) -> None:
+    bob = await person(app, "bob")
+    removed = await bob.create()
+    await bob.mutation("conversations:remove", conversationId=removed)
+
+    assert await bob.query("messages:list", **page_args(conversation_id)) == NO_PAGE
+    assert await bob.query("messages:list", **page_args(removed)) == NO_PAGE
+    assert await Person(app, None).query("messages:list", **page_args(conversation_id)) == NO_PAGE
+
+
+async def test_a_cursor_of_one_conversation_is_refused_by_another(
+    alice: Person, conversation_id: str
+) -> None:
+    other = await alice.create()
+    first = await alice.query("messages:list", **page_args(conversation_id))
+
+    with pytest.raises(AppError) as refused:
+        await alice.query("messages:list", **page_args(other, first["continueCursor"]))
+
+    assert refused.value.data == {"isConvexSystemError": True, "paginationError": "InvalidCursor"}
