@@ -724,7 +724,9 @@ begin
   end if;
   new_ts := parley.log_commit(newest);
   insert into parley.requests (identity, session_id, request_id, call_hash, result, ts)
-  select q.*, new_ts from unnest(identities, session_ids, request_ids, call_hashes, results) q;
+  select q.*, new_ts from unnest(identities, session_ids, request_ids, call_hashes, results)
+    q (identity, session_id, request_id, call_hash, result)
+  where q.call_hash is not null;  -- else it was only asked whether the request was settled before
   delete from parley.pending p where p.txid = pg_current_xact_id_if_assigned();
   -- Always one row at least, for the ts.
   return query select new_ts, newest, r.*

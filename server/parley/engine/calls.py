@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from parley.engine.committer import Answer, Mutation
+from parley.engine.batch import Answer, Mutation
 from parley.engine.live import Call
 from parley.errors import FunctionFailed, LimitExceeded
 from parley.functions.context import Entropy

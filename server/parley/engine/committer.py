@@ -16,28 +16,16 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from parley.engine.batch import Answer, Entry, Mutation, batch_of, entry_of, replayed
 from parley.engine.memory import Memory
-from parley.engine.runner import Ended, Failed, Returned
-from parley.engine.transaction import Overlay, net_writes
-from parley.errors import (
-    Conflict,
-    FunctionFailed,
-    ParleyError,
-    RequestReused,
-    ShuttingDown,
-    TimedOut,
-    ValueInvalid,
-    WriteRejected,
-)
-from parley.functions.context import Entropy
-from parley.functions.registry import Function
-from parley.identity import Identity
+from parley.engine.runner import Ended
+from parley.engine.transaction import Overlay
+from parley.errors import Conflict, ParleyError, ShuttingDown, TimedOut, WriteRejected
 from parley.store.types import (
     AlreadySettled,
     Batch,
-    BatchEntry,
     BatchOutcome,
     Busy,
     Committed,
@@ -49,7 +37,6 @@ from parley.store.types import (
     Transient,
     Unknown,
 )
-from parley.values import encode
 
 MAX_BATCH: Final = 64
 MAX_BATCH_BYTES: Final = 1 << 20
@@ -57,70 +44,22 @@ MAX_CONFLICTS: Final = 16
 _SOLO_AFTER_CONFLICTS: Final = 3
 _BACKOFF_S: Final = 0.005
 _MAX_BACKOFF_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a mutation ended.
-
-    Attributes:
-        value: its result as wire JSON, when it committed.
-        error: why it did not.
-        ts: the commit, or for a failure the ts it is true at; None when nothing is known.
-    """
-
-    value: bytes | None = None
-    error: ParleyError | None = None
-    ts: int | None = None
-
-
-@dataclass(eq=False, slots=True)
-class Mutation:
-    """One mutation on its way to an answer.
-
-    Attributes:
-        args: validated arguments by parameter name, or the refusal they met.
-        call_hash: stands for function and arguments; a repeat with another hash is refused.
-        deadline: monotonic seconds after which it is answered with TimedOut, unless in flight.
-        answer: called once.
-        has_session: whether the client may send the same request again; over HTTP it cannot.
-    """
-
-    function: Function
-    args: dict[str, Any] | FunctionFailed
-    identity: Identity | None
-    request: RequestId
-    call_hash: bytes
-    entropy: Entropy
-    deadline: float
-    answer: Callable[[Answer], None]
-    is_unwanted: Callable[[], bool] = lambda: False
-    has_session: bool = True
-    conflicts: int = 0
-    refusals: int = 0
-    setbacks: int = 0
-
-    @property
-    def session(self) -> tuple[str, str]:
-        """Return what orders this mutation: one after another per session."""
-        return (self.request.identity, self.request.session_id)
-
-
-@dataclass(slots=True)
-class _Entry:
-    mutation: Mutation
-    ended: Ended
-    reads: frozenset[str]
-    result: bytes
-    rows: frozenset[tuple[str, str]]
+_EXPIRY_S: Final = 0.1
+# SQLSTATEs that say: somebody stood in the way of these rows, or they took too long. Not: Postgres
+# is down or full, which halving a batch does not help.
+_IN_THE_WAY: Final = ("40", "55", "57014")
 
 
 @dataclass(slots=True)
 class _Flight:
     batch: Batch
-    entries: list[_Entry]
+    entries: list[Entry]
     is_landed: bool = False
     answers: list[tuple[Mutation, Answer]] = field(default_factory=list)
+
+    @property
+    def mutations(self) -> list[Mutation]:
+        return [entry.mutation for entry in self.entries]
 
 
 Run = Callable[[Mutation, Overlay], tuple[Ended | LoadRequest, frozenset[str]]]
@@ -131,7 +70,6 @@ class Committer:
 
     Attributes:
         min_ts: memory has to reach this before the next batch is run.
-        lookup: a request to look up in Postgres before the next batch is run.
     """
 
     def __init__(
@@ -141,11 +79,13 @@ class Committer:
         want: Callable[[LoadRequest, Mutation], None],
         *,
         max_queue: int,
+        max_result_bytes: int,
     ) -> None:
         self._memory = memory
         self._run = run
         self._want = want
         self._max_queue = max_queue
+        self._max_result_bytes = max_result_bytes
         self._sessions: dict[tuple[str, str], deque[Mutation]] = {}
         self._ready: deque[Mutation] = deque()
         self._resting: list[tuple[float, Mutation]] = []
@@ -157,7 +97,8 @@ class Committer:
         self._jitter = random.Random()  # noqa: S311 (spreads retries)
         self._next_expiry = 0.0
         self.min_ts = 0
-        self.lookup: RequestId | None = None
+        self._lookup: RequestId | None = None
+        self._is_looking_up = False
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._sessions.values())
@@ -201,26 +142,27 @@ class Committer:
     def next_batch(self, now: float) -> Batch | None:
         """Run ready mutations and return the batch to commit; None when there is none."""
         self._wake(now)
-        if self._flight is not None or self.lookup is not None:
+        if self._flight is not None or self._lookup is not None:
             return None
         if now < self._not_before or self._memory.ts < self.min_ts:
             return None
-        entries, overlay = self._run_ready(now)
+        entries, overlay = self._run_ready()
         if not entries:
             return None
-        sent = tuple(_batch_entry(entry) for entry in entries)
-        batch = Batch(
-            self._memory.ts,
-            sent,
-            net_writes(self._memory, overlay),
-            must_commit=any(entry.request is not None for entry in sent),
-        )
+        batch = batch_of(self._memory, overlay, entries)
         self._flight = _Flight(batch, entries)
         return batch
 
-    def _run_ready(self, now: float) -> tuple[list[_Entry], Overlay]:
+    def take_lookup(self) -> RequestId | None:
+        """Return, once, a request to look up in Postgres before the next batch can be run."""
+        if self._lookup is None or self._is_looking_up:
+            return None
+        self._is_looking_up = True
+        return self._lookup
+
+    def _run_ready(self) -> tuple[list[Entry], Overlay]:
         overlay = Overlay()
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         size = 0
         while self._ready and len(entries) < self._max_batch and size < MAX_BATCH_BYTES:
             mutation = self._ready[0]
@@ -232,32 +174,19 @@ class Committer:
             entry = self._run_one(mutation, overlay)
             if entry is None:
                 continue
-            if self._may_cascade(entry, overlay):
+            if entry.may_cascade(self._memory.schema, overlay):
                 is_solo = True
                 if entries:
                     overlay.roll_back(mark)
                     self._ready.appendleft(mutation)
                     break
             entries.append(entry)
-            size += len(entry.result) + 200 * len(entry.rows)
+            size += entry.size_bytes
             if is_solo:
                 break
         return entries, overlay
 
-    def _may_cascade(self, entry: _Entry, overlay: Overlay) -> bool:
-        """Tell whether a row was deleted that rows of other tables refer to.
-
-        What Postgres then does to those shows only once it is committed, so nobody else may run on
-        the same overlay: a parent inserted again would find its old children.
-        """
-        deleted = {table for table, row_id in entry.rows if overlay.rows[table][row_id] is None}
-        return bool(deleted) and any(
-            column.references in deleted
-            for table in self._memory.schema.tables.values()
-            for column in table.columns.values()
-        )
-
-    def _run_one(self, mutation: Mutation, overlay: Overlay) -> _Entry | None:
+    def _run_one(self, mutation: Mutation, overlay: Overlay) -> Entry | None:
         if mutation.is_unwanted():
             self._settled.append((mutation, Answer(error=ShuttingDown("nobody waits for this"))))
             return None
@@ -268,15 +197,7 @@ class Committer:
             self._parked.add(mutation)
             self._want(ended, mutation)
             return None
-        result = b"null"
-        if isinstance(ended, Returned):
-            try:
-                result = encode(ended.value)
-            except ValueInvalid as error:
-                ended = Failed(error)
-        if isinstance(ended, Failed):
-            overlay.roll_back(mark)
-        return _Entry(mutation, ended, reads, result, overlay.written_since(mark))
+        return entry_of(mutation, ended, reads, overlay, mark, self._max_result_bytes)
 
     def _wake(self, now: float) -> None:
         due = [mutation for at, mutation in self._resting if at <= now]
@@ -295,24 +216,28 @@ class Committer:
                 self._max_batch = min(MAX_BATCH, self._max_batch * 2)
                 self.min_ts = max(self.min_ts, commit.ts)
                 flight.is_landed = True
-                flight.answers = [(e.mutation, _answer(e, commit.ts)) for e in flight.entries]
+                flight.answers = [(e.mutation, e.answer(commit.ts)) for e in flight.entries]
                 return
             case Conflicted(indexes, head):
-                self._conflicted(flight, indexes, head)
+                self._conflicted(flight, indexes, head, now)
             case Busy(rows):
                 self._busy(flight, rows, now)
             case AlreadySettled(settled):
                 self._already_settled(flight, settled)
             case Refused(sqlstate, message):
                 self._refused(flight, sqlstate, message)
+            case Transient(sqlstate) if sqlstate.startswith(_IN_THE_WAY):
+                self._obstructed(flight, now)
             case Transient() | Unknown():
                 # Safe to run again whatever became of it: the request rows let it happen once only.
-                self._not_before = now + self._backoff(flight.entries[0].mutation)
-                self._requeue([entry.mutation for entry in flight.entries])
+                self._pause(flight, now)
+                self._requeue(flight.mutations)
         self._flight = None
 
-    def _conflicted(self, flight: _Flight, indexes: frozenset[int], head: int) -> None:
+    def _conflicted(self, flight: _Flight, indexes: frozenset[int], head: int, now: float) -> None:
         self.min_ts = max(self.min_ts, head)
+        if head <= flight.batch.head:
+            self._pause(flight, now)  # no commit that could be waited for tells what changed
         again = []
         for index, entry in enumerate(flight.entries):
             entry.mutation.conflicts += index in indexes
@@ -330,10 +255,18 @@ class Committer:
         again = []
         for entry in flight.entries:
             if entry.rows & rows:
-                self._resting.append((now + self._backoff(entry.mutation), entry.mutation))
+                self._rest(entry.mutation, now)
             else:
                 again.append(entry.mutation)
         self._requeue(again)
+
+    def _obstructed(self, flight: _Flight, now: float) -> None:
+        """Let those who stand in nobody's way go on: halve the batch, rest who is alone."""
+        if len(flight.entries) > 1:
+            self._max_batch = len(flight.entries) // 2
+            self._requeue(flight.mutations)
+        else:
+            self._rest(flight.entries[0].mutation, now)
 
     def _already_settled(self, flight: _Flight, settled: tuple[Settled, ...]) -> None:
         known = {found.request: found for found in settled}
@@ -343,40 +276,47 @@ class Committer:
             if found is None:
                 again.append(entry.mutation)
             else:
-                self._settled.append((entry.mutation, _replay(entry.mutation, found)))
+                self._settled.append((entry.mutation, replayed(entry.mutation, found)))
                 self.min_ts = max(self.min_ts, found.ts or 0)
         self._requeue(again)
 
     def _refused(self, flight: _Flight, sqlstate: str, message: str) -> None:
-        mutations = [entry.mutation for entry in flight.entries]
-        if len(mutations) > 1:
+        if len(flight.entries) > 1:
             # One bad row must not fail its neighbours: halve until the culprit is alone.
-            self._max_batch = max(1, len(mutations) // 2)
+            self._max_batch = len(flight.entries) // 2
+            self._requeue(flight.mutations)
+            return
+        [mutation] = flight.mutations
+        mutation.refusals += 1
+        if mutation.refusals > 1:
+            error = WriteRejected(f"{message} (SQLSTATE {sqlstate})")
+            self._settled.append((mutation, Answer(error=error, ts=self._memory.ts)))
         else:
-            [mutation] = mutations
-            mutation.refusals += 1
-            if mutation.refusals > 1:
-                error = WriteRejected(f"{message} (SQLSTATE {sqlstate})")
-                self._settled.append((mutation, Answer(error=error, ts=self._memory.ts)))
-                mutations = []
-            else:
-                # It may only look wrong from here, or be a repeat: look it up, and run it once more
-                # on everything committed by now.
-                self.lookup = mutation.request
-        self._requeue(mutations)
+            # It may only look wrong from here, or be a repeat: look it up, and run it once more on
+            # everything committed by now.
+            self._lookup = mutation.request
+            self._requeue([mutation])
 
     def looked_up(self, settled: list[Settled], head: int) -> None:
-        """Take the answer to `lookup`: what the database knows of it, and its newest commit."""
-        self.lookup = None
+        """Take what the database knows of the request to look up, and its newest commit."""
+        self._lookup, self._is_looking_up = None, False
         self.min_ts = max(self.min_ts, head)
         for found in settled:
             mutation = next((m for m in self._ready if m.request == found.request), None)
             if mutation is not None:
                 self._ready.remove(mutation)
-                self._settled.append((mutation, _replay(mutation, found)))
+                self._settled.append((mutation, replayed(mutation, found)))
 
     def _requeue(self, mutations: list[Mutation]) -> None:
         self._ready.extendleft(reversed(mutations))
+
+    def _pause(self, flight: _Flight, now: float) -> None:
+        """Run no batch for a while, longer each time."""
+        self._not_before = now + self._backoff(flight.entries[0].mutation)
+
+    def _rest(self, mutation: Mutation, now: float) -> None:
+        """Leave one mutation out of batches for a while, longer each time."""
+        self._resting.append((now + self._backoff(mutation), mutation))
 
     def _backoff(self, mutation: Mutation) -> float:
         mutation.setbacks += 1
@@ -392,7 +332,7 @@ class Committer:
             self._flight = None
             self._settled.extend(flight.answers)
         if now >= self._next_expiry:
-            self._next_expiry = now + 0.1
+            self._next_expiry = now + _EXPIRY_S
             self._expire(now)
         settled, self._settled = self._settled, []
         for mutation, answer in settled:
@@ -400,9 +340,17 @@ class Committer:
             mutation.answer(answer)
 
     def next_wake(self) -> float | None:
-        """Return the monotonic time at which a resting mutation or batch may go on, if any."""
+        """Return the monotonic time at which there is something to do unasked, if any.
+
+        That is: to give an answer, to go on with a resting mutation or a batch, or to time out.
+        """
+        if self._settled:
+            return 0.0
         times = [at for at, _ in self._resting]
-        if self._ready and self._flight is None:
+        if self._ready or self._resting or self._parked:
+            times.append(self._next_expiry)
+        is_held = self._flight is not None or self._lookup is not None
+        if self._ready and not is_held and self._memory.ts >= self.min_ts:
             times.append(self._not_before)
         return min(times, default=None)
 
@@ -428,36 +376,3 @@ class Committer:
             self._ready.append(queue[0])
         else:
             del self._sessions[mutation.session]
-
-
-def _batch_entry(entry: _Entry) -> BatchEntry:
-    mutation = entry.mutation
-    # A failure leaves no trace: only what it read is checked. So does a call without a session that
-    # wrote nothing: nobody can send it again.
-    is_kept = isinstance(entry.ended, Returned) and (mutation.has_session or bool(entry.rows))
-    request = mutation.request if is_kept else None
-    return BatchEntry(entry.reads, request, mutation.call_hash, entry.result)
-
-
-def _answer(entry: _Entry, ts: int) -> Answer:
-    if isinstance(entry.ended, Failed):
-        return Answer(error=entry.ended.error, ts=ts)
-    return Answer(value=entry.result, ts=ts)
-
-
-def _replay(mutation: Mutation, found: Settled) -> Answer:
-    """Answer a repeat from what its first run left."""
-    if found.ts is None:
-        return Answer(
-            error=RequestReused(
-                "this request was answered before, with a failure or too long ago, and later "
-                "requests of its session have committed; it was not run again"
-            )
-        )
-    if found.call_hash != mutation.call_hash:
-        return Answer(
-            error=RequestReused(
-                "this request number of the session was used for another call; nothing was done"
-            )
-        )
-    return Answer(value=found.result or b"null", ts=found.ts)

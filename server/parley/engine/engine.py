@@ -22,7 +22,8 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from parley.clock import Clock, uuid7
-from parley.engine.committer import Committer, Mutation
+from parley.engine.batch import Mutation
+from parley.engine.committer import Committer
 from parley.engine.live import Call, LiveQueries, LiveQuery, Result, digest_of
 from parley.engine.memory import Installed, Memory
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
@@ -84,7 +85,11 @@ class Engine:
         self.memory = Memory(schema, ts, max_bytes=max_memory_bytes)
         self.live = LiveQueries()
         self.committer = Committer(
-            self.memory, self._run_mutation, self._want, max_queue=max_waiting_mutations
+            self.memory,
+            self._run_mutation,
+            self._want,
+            max_queue=max_waiting_mutations,
+            max_result_bytes=max_result_bytes,
         )
         self.due: dict[Flushed, None] = {}
         self.later: dict[Flushed, None] = {}

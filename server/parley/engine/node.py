@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from parley.clock import Clock
 from parley.engine.actions import Actions
+from parley.engine.batch import Answer
 from parley.engine.calls import caller_of, mutation_call, query_call
-from parley.engine.committer import Answer
 from parley.engine.engine import Engine
 from parley.engine.follower import Follower
 from parley.engine.live import Call
@@ -351,7 +351,7 @@ class Node:
         self._set_timer()
 
     def _send_batch(self) -> None:
-        request = self.engine.committer.lookup
+        request = self.engine.committer.take_lookup()
         if request is not None:
             self.spawn(self._look_up(request), "lookup")
             return

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from parley.engine.committer import Answer
+from parley.engine.batch import Answer
 from parley.engine.engine import Engine
 from parley.engine.live import Call, LiveQuery, Result
 from parley.errors import (

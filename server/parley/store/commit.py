@@ -49,7 +49,7 @@ def batch_arguments(batch: Batch) -> list[Any]:
         [request.identity for request in requests],
         [request.session_id for request in requests],
         [request.request_id for request in requests],
-        [entry.call_hash for entry in asking],
+        [entry.call_hash if entry.is_kept else None for entry in asking],
         [_kept_result(entry) for entry in asking],
         batch.must_commit,
     ]

@@ -147,14 +147,17 @@ class BatchEntry:
 
     Attributes:
         reads: keys it read (a bare table name covers the whole table).
-        request: None when the caller gave nothing to recognise a repeat by (HTTP).
+        request: what a repeat is recognised by; None when there can be none.
         call_hash, result: kept with the request.
+        is_kept: whether the request is settled by this batch; if not (it failed), it is only asked
+            whether it was settled before.
     """
 
     reads: frozenset[str]
     request: RequestId | None
     call_hash: bytes
     result: bytes
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
