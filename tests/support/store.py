@@ -15,8 +15,6 @@ from parley.store.rows import encode_row
 from parley.store.tables import Schema
 from parley.store.types import Batch, BatchEntry, Commit, RequestId, RowWrite
 
-Connection = asyncpg.Connection  # generic in the stubs only
-
 NOW_MS = 1_700_000_000_000
 
 
