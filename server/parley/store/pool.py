@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -24,6 +25,8 @@ class PoolSettings:
         acquire_s: longest wait for a free connection.
         statement_s: longest run of a statement, as Postgres enforces it.
         answer_s: longest wait for an answer, after which the connection counts as broken.
+        keep_log: how long the log of commits is kept; a node that slept longer starts anew.
+        keep_requests: how long the results of requests are kept, to answer repeats with.
     """
 
     max_readers: int = 8
@@ -31,6 +34,8 @@ class PoolSettings:
     acquire_s: float = 2.0
     statement_s: float = 5.0
     answer_s: float = 10.0
+    keep_log: timedelta = timedelta(hours=1)
+    keep_requests: timedelta = timedelta(days=30)
 
 
 if TYPE_CHECKING:

@@ -166,10 +166,11 @@ class PostgresStore:
 
     async def trim(self) -> int:
         """Remove a bounded number of outdated log entries and requests; return how many."""
-        [commits], _ = await self._read(sql.TRIM_LOG, retention.KEEP_LOG, retention.MAX_COMMITS)
+        kept = self._settings
+        [commits], _ = await self._read(sql.TRIM_LOG, kept.keep_log, retention.MAX_COMMITS)
         [requests], _ = await self._read(
             sql.TRIM_REQUESTS,
-            retention.KEEP_REQUESTS,
+            kept.keep_requests,
             retention.KEEP_SESSIONS,
             retention.MAX_REQUESTS,
         )

@@ -11,8 +11,6 @@ import asyncpg
 
 from parley.errors import DatabaseDown
 
-KEEP_LOG: Final = timedelta(hours=1)  # a node that slept longer starts anew
-KEEP_REQUESTS: Final = timedelta(days=30)  # results, to answer repeats with
 KEEP_SESSIONS: Final = timedelta(days=365)  # a session's newest request: older ones must not run
 
 # Of one transaction: small enough to be over in well under a second.

@@ -14,7 +14,9 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -69,7 +71,11 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
     redact = settings.should_redact_errors
     verifier = Verifier.from_settings(settings, dev_secret=dev_secret, clock=clock)
     assert settings.database_url is not None  # noqa: S101 (the caller started the embedded one)
-    pool = PoolSettings(max_readers=settings.max_database_connections)
+    pool = PoolSettings(
+        max_readers=settings.max_database_connections,
+        keep_log=timedelta(seconds=settings.log_retention_s),
+        keep_requests=timedelta(seconds=settings.request_retention_s),
+    )
     store = await PostgresStore.connect(settings.database_url, pool)
     try:
         async with open_node(store, registry, settings, clock, redact_errors=redact) as node:
@@ -337,12 +343,24 @@ async def _metrics(request: Request) -> Response:
     return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+def _is_local(request: Request) -> bool:
+    """Tell whether a person on this machine asks, by a page of this machine or by none.
+
+    A foreign page in their browser could ask too, under its own origin or, after DNS rebinding,
+    under its own host name.
+    """
+    server = request.scope.get("server") or ("", 0)
+    origin = request.headers.get("origin")
+    hosts = [address_of(request.scope), str(server[0]), request.url.hostname or ""]
+    if origin is not None:
+        hosts.append(urlsplit(origin).hostname or "")
+    return all(is_loopback(host) for host in hosts)
+
+
 async def _dev_token(request: Request) -> Response:
     """Give a token to anybody on this machine: development mode only."""
     services: Services = request.app.state.services
-    server = request.scope.get("server") or ("", 0)
-    is_local = is_loopback(address_of(request.scope)) and is_loopback(str(server[0]))
-    if services.dev_secret is None or not is_local:
+    if services.dev_secret is None or not _is_local(request):
         return JSONResponse({"code": "NotFound", "message": "Not in development mode"}, 404)
     subject = request.query_params.get("sub", "")
     if not subject:
