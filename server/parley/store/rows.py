@@ -57,7 +57,12 @@ def decode_row(table: Table, image: bytes) -> tuple[str, Document, str | None]:
         # A number beyond float64, or nesting beyond the parser: take what can be taken.
         raw = _loads_leniently(image)
     fields, fault = _decode_fields(table, raw)
-    return raw["id"], _document(fields), fault
+    try:
+        return raw["id"], _document(fields), fault
+    except ValueInvalid as error:
+        # Each value is sound by itself, but not inside a document: nested one level too deep.
+        sound = {field: value for field, value in fields.items() if _fits(field, value)}
+        return raw["id"], _document(sound), error.message
 
 
 def decode_image(table: Table, image: bytes) -> dict[str, Value]:
@@ -86,6 +91,14 @@ def document_of(table: Table, fields: Mapping[str, Any]) -> Document:
 
 def _document(fields: dict[str, Value]) -> Document:
     return Document(fields, values.compact(values.encode(fields)))
+
+
+def _fits(field: str, value: Value) -> bool:
+    try:
+        values.encode({field: value})
+    except ValueInvalid:
+        return False
+    return True
 
 
 def _decode_fields(table: Table, raw: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
@@ -136,7 +149,7 @@ def _decode_time(text: str) -> int | float:
     except ValueError:
         micros = _far_micros(text)
     whole, rest = divmod(micros, 1000)
-    return micros / 1000 if rest else whole
+    return whole if rest == 0 and abs(whole) <= values.MAX_SAFE_INT else micros / 1000
 
 
 def _far_micros(text: str) -> int:
