@@ -4,6 +4,7 @@ import { JSDOM, VirtualConsole } from "jsdom";
 import { emit, serve } from "./channel.mjs";
 
 const windows = new Map();
+const sent = new Map();
 
 await serve(
   {
@@ -24,6 +25,13 @@ await serve(
         virtualConsole,
       });
       windows.set(name, window);
+      const frames = [];
+      sent.set(name, frames);
+      const { send } = window.WebSocket.prototype;
+      window.WebSocket.prototype.send = function (frame) {
+        frames.push(JSON.parse(frame));
+        send.call(this, frame);
+      };
       Object.assign(window, globals);
       for (const [key, value] of Object.entries(stored)) window.localStorage.setItem(key, value);
       new window.MutationObserver(() => emit(name, window.visible())).observe(
@@ -41,6 +49,10 @@ await serve(
     },
     rendered(name) {
       return windows.get(name).rendered;
+    },
+    /** Every message that the page's client has sent. */
+    sent(name) {
+      return sent.get(name);
     },
     stored(name, key) {
       return windows.get(name).localStorage.getItem(key);
