@@ -42,7 +42,8 @@ def call_http(url: str, token: str | None, kind: str, path: str, args: Any) -> A
 
 def subscribe(name: str, subscription: str, path: str, args: Any) -> None:
     """Begin to watch a query."""
-    subscriptions[subscription] = clients[name].subscribe(path, json_to_convex(args))
+    decoded: Any = json_to_convex(args)
+    subscriptions[subscription] = clients[name].subscribe(path, decoded)
 
 
 def next_value(subscription: str) -> Any:

@@ -10,7 +10,7 @@ from parley.auth.claims import LEEWAY_S
 from tests.compat.driver import CallFailed, Driver
 from tests.support.server import Server, token
 
-WHO = ("probe:who", {})
+WHO: tuple[str, dict[str, str]] = ("probe:who", {})
 
 
 @pytest.fixture

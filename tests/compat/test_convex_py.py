@@ -89,6 +89,21 @@ async def test_values_come_back_as_they_went(python_client: Driver, server: Serv
     assert echoed == values
 
 
+async def test_result_of_many_megabytes_arrives_in_one_frame(
+    python_client: Driver, server: Server
+) -> None:
+    """This client knows no chunks."""
+    await python_client.call("open", "c", server.url)
+    body = "€" * 200_000
+    for n in range(10):
+        entry = {"topic": "py-big", "position": n, "body": body}
+        await python_client.call("call", "c", "mutation", "probe:append", entry)
+
+    arrived = await python_client.call("call", "c", "query", "probe:bodies", {"topic": "py-big"})
+
+    assert arrived == [body] * 10
+
+
 async def test_app_error_carries_its_data(python_client: Driver, server: Server) -> None:
     await python_client.call("open", "c", server.url)
     data = {"code": "Taken"}

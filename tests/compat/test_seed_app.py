@@ -17,7 +17,7 @@ CITATIONS = [
     {"title": "RFC 9562", "url": "https://example.org/rfc9562", "snippet": "UUIDs"},
     {"title": "No snippet", "url": "https://example.org/other"},
 ]
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"name": "search", "args": {"query": "uuid v7", "limit": 3}, "result": [{"rank": 1}]},
     {"name": "pending", "args": {}},
 ]
@@ -137,6 +137,7 @@ async def test_two_devices_of_a_user_see_each_other_and_postgres_has_it_all(
            from conversations c join users u on u.id = c.user_id where c.id = $1""",
         first,
     )
+    assert row is not None
     assert dict(row) == {
         "title": "Renamed",
         "is_pinned": True,

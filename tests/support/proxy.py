@@ -14,6 +14,7 @@ class Proxy:
 
     Attributes:
         port: where clients connect, on 127.0.0.1.
+        target_port: the server; a change holds for new connections.
         is_open: whether new connections are taken; others are cut at once.
         drops_replies: whether what the server sends vanishes, as when a cable is cut one way.
     """
@@ -22,7 +23,7 @@ class Proxy:
         self.port = 0
         self.is_open = True
         self.drops_replies = False
-        self._target_port = target_port
+        self.target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
@@ -48,7 +49,7 @@ class Proxy:
             writer.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
         self._writers.add(server_writer)
         try:
             async with asyncio.TaskGroup() as group:
