@@ -20,10 +20,11 @@ from parley.engine.live import Result
 from parley.errors import (
     AuthRejected,
     FunctionFailed,
-    Overloaded,
+    Internal,
     ParleyError,
     ProtocolViolation,
     TooLarge,
+    ValueInvalid,
     surface,
 )
 from parley.identity import Identity
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 _BODY_TIMEOUT_S: Final = 30.0
 _MAX_BATCH_QUERIES: Final = 100
 _ENCODED: Final = frozenset({"convex_encoded_json", "convex_json"})
-_PLAIN: Final = frozenset({"json", "convex_clean_json"})
+_PLAIN: Final = frozenset({None, "json", "convex_clean_json"})
 _FLOATS: Final = "convex_encoded_json, whole numbers with a fraction"
 
 
@@ -52,6 +53,11 @@ class Call(msgspec.Struct):
     path: str
     args: Any = msgspec.field(default_factory=dict)
     format: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be answered, before anything runs."""
+        if self.format not in _ENCODED | _PLAIN:
+            raise ValueError("format: expected convex_encoded_json or json")
 
 
 class CallAt(Call, kw_only=True):
@@ -71,9 +77,14 @@ class BadRequest(ProtocolViolation):
 
 
 class Api:
-    """The routes. Function failures are answers (HTTP 200); all else is `{"code", "message"}`."""
+    """One request. Function failures are answers (HTTP 200); all else is `{"code", "message"}`.
+
+    Attributes:
+        request_id: in the answer's header, in the text of a failure, and in the log.
+    """
 
     def __init__(self, services: Services) -> None:
+        self.request_id = secrets.token_hex(8)
         self._services = services
 
     async def query(self, request: Request) -> Response:
@@ -109,7 +120,10 @@ class Api:
     async def query_at_ts(self, request: Request) -> Response:
         """POST /api/query_at_ts: run a query, if what it reads is still as it was at `ts`."""
         call = await self._body(request, CallAt)
-        ts = ts_from_wire(call.ts)
+        try:
+            ts = ts_from_wire(call.ts)
+        except ValueInvalid as error:
+            raise BadRequest("ts: expected base64 of 8 bytes") from error
         identity = await self._identity(request)
         answers = await self._services.node.query([(call.path, _one(call.args))], identity)
         if ts > answers.ts or not self._services.node.engine.memory.is_unchanged(answers.keys, ts):
@@ -198,13 +212,7 @@ class Api:
             return _admin_identity(self._services.settings.admin_key, token)
         if kind != "Bearer":
             raise AuthRejected("Authorization is `Bearer <token>`")
-        address = address_of(request.scope)
-        now = self._services.clock.monotonic()
-        if self._services.verifications.take(address, now) > 1:
-            raise Overloaded("too many tokens from this address")
-        identity = await self._services.verifier.verify(token.strip())
-        await self._services.node.signed_in(identity)
-        return identity
+        return await self._services.identify(token.strip(), address_of(request.scope))
 
     def _result(self, result: Result, form: str | None) -> Response:
         return _json(self._answer(result, form))
@@ -215,44 +223,42 @@ class Api:
         return _success(result.value, form)
 
     def _failure(self, error: FunctionFailed) -> bytes:
-        request_id = secrets.token_hex(8)
-        text, data = error_text(error, request_id, redact=self._services.redact_errors)
+        if isinstance(error, Internal):
+            log.error("request %s failed: %s", self.request_id, error.message)
+        text, data = error_text(error, self.request_id, redact=self._services.redact_errors)
         shown = b"" if data is None else b',"errorData":%b' % data
         return b'{"status":"error","errorMessage":%b%b}' % (orjson.dumps(text), shown)
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+async def answer(services: Services, name: str, request: Request) -> Response:
+    """Return the answer of the route `name`: errors as answers, time measured, id told."""
+    api = Api(services)
+    endpoint: Callable[[Request], Awaitable[Response]] = getattr(api, name)
+    with services.metrics.http_seconds.labels(name).time():
+        try:
+            response = await endpoint(request)
+        except ClientDisconnect:
+            response = Response(status_code=400)
+        except Exception as error:
+            response = _error(error, api.request_id)
+    response.headers["convex-request-id"] = api.request_id
+    return response
 
 
-def answered(services: Services, name: str, endpoint: Endpoint) -> Endpoint:
-    """Return `endpoint` with its errors turned into answers, its time measured, its id told."""
-
-    async def handle(request: Request) -> Response:
-        with services.metrics.http_seconds.labels(name).time():
-            try:
-                response = await endpoint(request)
-            except ClientDisconnect:
-                response = Response(status_code=400)
-            except Exception as error:
-                response = _error(error)
-        response.headers["convex-request-id"] = secrets.token_hex(8)
-        return response
-
-    return handle
+def error_response(status: int, code: str, message: str) -> Response:
+    """Return the answer to a request that did not get as far as a function."""
+    body = orjson.dumps({"code": code, "message": message})
+    return Response(body, status, media_type="application/json")
 
 
-def _error(error: Exception) -> Response:
+def _error(error: Exception, request_id: str) -> Response:
     code, shown = surface(error)
     if isinstance(error, ParleyError):
         message = error.message
     else:
-        log.error("a request failed", exc_info=error)
-        message = "Something went wrong here; the log says what."
-    return Response(
-        orjson.dumps({"code": code, "message": message}),
-        shown.http_status,
-        media_type="application/json",
-    )
+        log.error("request %s failed", request_id, exc_info=error)
+        message = f"Something went wrong here; the log says what, at request {request_id}."
+    return error_response(shown.http_status, code, message)
 
 
 def _success(value: bytes, form: str | None) -> bytes:
@@ -260,14 +266,12 @@ def _success(value: bytes, form: str | None) -> bytes:
 
 
 def _write(value: bytes, form: str | None) -> bytes:
-    """Return a value in the format asked for; plain JSON where nothing is."""
+    """Return a value in the format of a `Call`; plain JSON where none was asked for."""
     if form in _ENCODED:
         return value
     if form == _FLOATS:
         return orjson.dumps(_with_floats(orjson.loads(value)))
-    if form is None or form in _PLAIN:
-        return encode_plain(decode(orjson.loads(value)))
-    raise BadRequest("format: expected convex_encoded_json or json")
+    return encode_plain(decode(orjson.loads(value)))
 
 
 def _with_floats(value: Any) -> Any:
@@ -292,17 +296,16 @@ def _one(args: Any) -> Any:
 def _call_of_url(request: Request) -> Call:
     query = request.query_params
     try:
-        return Call(query["path"], orjson.loads(query.get("args") or "{}"), query.get("format"))
-    except KeyError as error:
-        raise BadRequest("path: missing in the query string") from error
-    except orjson.JSONDecodeError as error:
-        raise BadRequest("args: expected JSON in the query string") from error
+        raw = {**query, "args": orjson.loads(query.get("args") or "{}")}
+        return msgspec.convert(raw, Call)
+    except (orjson.JSONDecodeError, msgspec.ValidationError) as error:
+        raise BadRequest(f"the query string is not what this route takes: {error}") from error
 
 
 def _admin_identity(admin_key: str | None, token: str) -> Identity | None:
-    key, _, acting_as = token.strip().partition(":")
-    if not acting_as:
-        return admin_identity(key, admin_key)
+    key, _, acting_as = token.strip().rpartition(":")
+    if not key or _is_admin_key(token.strip(), admin_key):  # a key itself may hold a colon
+        return admin_identity(token.strip(), admin_key)
     try:
         attributes = orjson.loads(base64.b64decode(acting_as, validate=True))
     except (binascii.Error, orjson.JSONDecodeError) as error:
@@ -310,6 +313,13 @@ def _admin_identity(admin_key: str | None, token: str) -> Identity | None:
     if not isinstance(attributes, dict):
         raise AuthRejected("the identity to act as is a JSON object")
     return admin_identity(key, admin_key, attributes)
+
+
+def _is_admin_key(given: str, admin_key: str | None) -> bool:
+    try:
+        return admin_identity(given, admin_key) is None
+    except AuthRejected:
+        return False
 
 
 def _json(body: bytes) -> Response:

@@ -15,10 +15,12 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -37,13 +39,13 @@ from parley.devmode import is_loopback
 from parley.engine.engine import Engine
 from parley.engine.node import Node
 from parley.engine.transaction import Limits
-from parley.errors import Overloaded, ShuttingDown
+from parley.errors import Overloaded, ShuttingDown, Unavailable
 from parley.functions.registry import Registry
 from parley.protocol.client_version import Refusal, identify
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.retention import run_upkeep
-from parley.web.api import Api, answered
+from parley.web.api import answer, error_response
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics
 from parley.web.services import Services
@@ -52,8 +54,10 @@ from parley.web.socket import SyncSocket, address_of, refuse
 log = logging.getLogger(__name__)
 
 _READY_LAG_S: Final = 10.0
-_DRAIN_S: Final = 5.0
+_READY_ANSWER_S: Final = 2.0
+_DRAIN_S: Final = 4.0
 _FLUSH_S: Final = 1.0
+_CLOSE_S: Final = 1.5
 # What our uvicorn protocol puts into a WebSocket scope's extensions, and what it looks for there.
 TRANSPORT_EXTENSION: Final = "parley.transport"
 SHUTDOWN_EXTENSION: Final = "parley.shutdown"
@@ -108,7 +112,12 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
                 upkeep.cancel()
     finally:
         await verifier.aclose()
-        await store.close()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await store.close()
+        except TimeoutError:
+            # A commit under way ends by itself; whoever sends it again finds what became of it.
+            log.warning("Postgres does not answer; leaving without a farewell")
 
 
 @asynccontextmanager
@@ -209,6 +218,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> ASGIApp:
         lifespan=lifespan,
         middleware=[Middleware(CORSMiddleware, **_cors(settings))],
     )
+    app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(_SingleSlashes)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
@@ -245,8 +255,7 @@ def _routes() -> list[Route | WebSocketRoute]:
 
 def _api(name: str) -> Any:
     async def endpoint(request: Request) -> Response:
-        services: Services = request.app.state.services
-        return await answered(services, name, getattr(Api(services), name))(request)
+        return await answer(request.app.state.services, name, request)
 
     return endpoint
 
@@ -292,7 +301,6 @@ class _SyncEndpoint:
         extensions = scope.setdefault("extensions", {})
         extensions[SHUTDOWN_EXTENSION] = services.begin_drain
         socket = SyncSocket(services, client, address, extensions.get(TRANSPORT_EXTENSION))
-        await send({"type": "websocket.accept"})
         await socket.run(receive, send)
 
 
@@ -306,6 +314,13 @@ class _SingleSlashes:
         if "//" in scope.get("path", ""):
             scope = {**scope, "path": _SLASHES.sub("/", scope["path"])}
         await self._app(scope, receive, send)
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """Return Starlette's own refusals (404, 405) in the shape of all others."""
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for nothing else)
+    code = HTTPStatus(error.status_code).phrase.replace(" ", "")
+    return error_response(error.status_code, code, error.detail)
 
 
 async def _root(_request: Request) -> Response:
@@ -325,7 +340,7 @@ async def _health(_request: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    """Tell whether Postgres answers and the log is being followed."""
+    """Tell whether Postgres answers and memory follows its log."""
     services: Services = request.app.state.services
     lag_s = services.clock.monotonic() - services.node.follower.read_at
     problems = []
@@ -333,6 +348,11 @@ async def _ready(request: Request) -> Response:
         problems.append("stopping")
     if lag_s > _READY_LAG_S:
         problems.append(f"the log was last read {lag_s:.0f} s ago")
+    try:
+        async with asyncio.timeout(_READY_ANSWER_S):
+            await services.node.fresh()
+    except (Unavailable, TimeoutError):
+        problems.append("the newest commit cannot be read from Postgres")
     status = "unavailable" if problems else "ready"
     return JSONResponse({"status": status, "problems": problems}, 503 if problems else 200)
 
@@ -354,7 +374,9 @@ def _is_local(request: Request) -> bool:
     hosts = [address_of(request.scope), str(server[0]), request.url.hostname or ""]
     if origin is not None:
         hosts.append(urlsplit(origin).hostname or "")
-    return all(is_loopback(host) for host in hosts)
+    # A proxy on this machine may forward for anybody.
+    is_forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
+    return not is_forwarded and all(is_loopback(host) for host in hosts)
 
 
 async def _dev_token(request: Request) -> Response:

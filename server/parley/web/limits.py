@@ -7,6 +7,8 @@ from typing import Final
 
 from parley.errors import Overloaded
 
+MAX_WAIT_S: Final = 5.0
+
 _MAX_BUCKETS: Final = 10_000
 
 
@@ -30,6 +32,10 @@ class TokenBucket:
         self._at = now
         return max(0.0, -self._tokens / self._rate)
 
+    def wait_s(self, now: float) -> float:
+        """Return how many seconds what was taken last would have to wait from now on."""
+        return max(0.0, -self._tokens / self._rate - (now - self._at))
+
 
 class Buckets:
     """A token bucket for each of many names; those least recently used are forgotten."""
@@ -40,13 +46,20 @@ class Buckets:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, name: str, now: float) -> float:
-        """Take one from the bucket of `name`; see `TokenBucket.take`."""
+        """Take one from the bucket of `name`, and return how many seconds to wait before using it.
+
+        Raises:
+            Overloaded: that would be more than `MAX_WAIT_S`; nothing was taken, so that who keeps
+                asking does not put off everybody else of this name.
+        """
         bucket = self._buckets.get(name)
         if bucket is None:
             bucket = self._buckets[name] = TokenBucket(self._rate, self._burst, now)
             if len(self._buckets) > _MAX_BUCKETS:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(name)
+        if bucket.wait_s(now) > MAX_WAIT_S:
+            raise Overloaded("too many tokens from this address")
         return bucket.take(now)
 
 

@@ -1,13 +1,20 @@
-"""uvicorn around the application: one process or several, and a shutdown that loses nothing."""
+"""uvicorn around the application: one process or several, and a shutdown that loses nothing.
+
+uvicorn's protocols trust their peers in places where ours may be hostile: headers without end,
+bytes trickled to keep a connection, answers never read. The two classes here see to these.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any, Final
+import resource
+from collections.abc import Callable
+from typing import Any, Final, cast
 
+import orjson
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
@@ -16,28 +23,124 @@ from parley.config import Settings
 from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 
-_HEADERS_S: Final = 10.0
-_GRACE_S: Final = 8  # in which the application drains; all of a shutdown stays below 10 s
+_MAX_HEAD_BYTES: Final = 16 << 10
+_MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
+_GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays below 10 s
 _BACKLOG: Final = 2048
+_TOO_LONG: Final = "the head of a request may be 16 KiB, and a line of a handshake 8"
+_STATUS_LINES: Final = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+}
+
+
+def _last_words(status: int, message: str) -> bytes:
+    """Return a whole HTTP response behind which the connection ends."""
+    body = orjson.dumps({"code": "BadRequest", "message": message})
+    return _STATUS_LINES[
+        status
+    ] + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """Drops a connection whose request headers do not come within 10 s (slowloris)."""
+    """Drops peers that are slow on purpose, whatever they are slow at.
+
+    From the connection, or the last answer, to the end of the next request's head there are
+    `head_timeout_s` seconds, however many bytes trickle in. An answer that nobody reads is dropped
+    after `stall_timeout_s` without progress. (How long a body may take is the API's to say.)
+    """
+
+    head_timeout_s = 10.0
+    stall_timeout_s = 30.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the headers of the first request."""
+        """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._headers_timer = self.loop.call_later(_HEADERS_S, transport.abort)
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(self.head_timeout_s, transport.abort)
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Count what a head has taken so far: the parser would keep any amount."""
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._is_in_head and self._head_bytes > _MAX_HEAD_BYTES:
+            self.send_400_response(_TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self._is_in_head = True
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """Stop waiting."""
-        self._headers_timer.cancel()
+        """Stop waiting, and refuse a head that came in one piece but is too long."""
+        self._head_timer.cancel()
+        self._is_in_head = False
+        fields = sum(len(name) + len(value) for name, value in self.headers)
+        self._head_bytes = len(self.url) + fields
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            raise ValueError(_TOO_LONG)  # the parser stops, and `send_400_response` is called
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, and for this answer to be read."""
+        super().on_response_complete()
+        self._head_bytes = 0
+        if self.cycle.response_complete:  # else the next one, sent ahead, is being answered
+            self._head_timer.cancel()
+            self._head_timer = self.loop.call_later(self.head_timeout_s, self._end)
+        self._watch_writing(self.transport.get_write_buffer_size())
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the shape of all our errors, and hang up."""
+        is_too_long = self._head_bytes > _MAX_HEAD_BYTES
+        self._is_in_head = False
+        if not self.transport.is_closing():
+            words = _last_words(431, _TOO_LONG) if is_too_long else _last_words(400, msg)
+            self.transport.write(words)
+            self.transport.close()
+            self._watch_writing(len(words))
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand over; uvicorn would leave a handshake that cannot be read without an answer."""
+        super().handle_websocket_upgrade()
+        socket = cast("SyncWebSocket", self.transport.get_protocol())
+        if not socket.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(_last_words(431, _TOO_LONG))
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._headers_timer.cancel()
+        self._head_timer.cancel()
+        self._watch_writing(0)
         super().connection_lost(exc)
+
+    def _end(self) -> None:
+        if self.transport.get_write_buffer_size() == 0:
+            self.transport.abort()
+        else:
+            self._head_timer = self.loop.call_later(self.head_timeout_s, self._end)
+
+    def _watch_writing(self, left: int) -> None:
+        """Look again and again whether what is to be sent gets less; abort when it does not."""
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        if left > 0:
+            self._stall_timer = self.loop.call_later(self.stall_timeout_s, self._look, left)
+
+    def _look(self, before: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left >= before:
+            self.transport.abort()
+        else:
+            self._watch_writing(left)
 
 
 class SyncWebSocket(WebSocketsSansIOProtocol):
@@ -47,11 +150,63 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     peer that reads nothing must be dropped: a close frame would wait for it to read.
     """
 
+    linger_s = 10.0
+    _unread_bytes = 0
+    _linger_timer: asyncio.TimerHandle | None = None
+
     def handle_connect(self, event: Any) -> None:
         """Put the transport beside the scope before the application starts."""
         super().handle_connect(event)
         if hasattr(self, "scope"):
             self._extensions[TRANSPORT_EXTENSION] = self.transport
+
+    def handle_cont(self, event: Any) -> None:
+        """Join fragments as they come: millions of tiny ones must cost no more than their bytes."""
+        if not isinstance(self.frames[0], bytearray):
+            self.frames = [cast("bytes", bytearray(self.frames[0]))]
+        self.frames[0] += event.data
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    def handle_ping(self) -> None:
+        """Answer, unless the peer does not read its answers."""
+        pong = self.conn.data_to_send()
+        if self.writable.is_set():
+            self.transport.write(b"".join(pong))
+
+    def send_keepalive_ping(self) -> None:
+        """Ping, and remember how much the peer has to read before it sees it."""
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """Give up on a peer that neither answers nor reads; one that reads may have a slow link."""
+        left = self.transport.get_write_buffer_size()
+        if left < self._unread_bytes and self.ping_timeout is not None:
+            self._unread_bytes = left
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+            return
+        super().keepalive_timeout()
+        self._linger()
+
+    async def run_asgi(self) -> None:
+        """Run the application; behind it, see to it that the connection really goes away."""
+        try:
+            await super().run_asgi()
+        finally:
+            self._linger()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        super().connection_lost(exc)
+
+    async def send(self, event: Any) -> None:
+        """Send; a refused handshake is complete, which uvicorn otherwise logs as an error."""
+        await super().send(event)
+        if cast("Message", event)["type"] == "websocket.http.response.body":
+            self.handshake_complete = True
 
     def shutdown(self) -> None:
         """Let the application end this socket, if it runs."""
@@ -60,6 +215,11 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
             super().shutdown()
         else:
             begin_drain()
+
+    def _linger(self) -> None:
+        # uvicorn closes in order, which waits for ever for a peer that does not read.
+        if not self.disconnected and self._linger_timer is None:
+            self._linger_timer = self.loop.call_later(self.linger_s, self.transport.abort)
 
     @property
     def _extensions(self) -> dict[str, Any]:
@@ -70,13 +230,27 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
 def _build(settings: Settings) -> ASGIApp:
     """Return the application of one process."""
     configure_logging(settings)
+    _raise_file_limit()
     return create_app(settings)
 
 
-def serve(settings: Settings, host: str, port: int, workers: int = 1) -> None:
-    """Serve until SIGTERM or SIGINT; `settings.database_url` is set and migrated."""
-    config = uvicorn.Config(
-        functools.partial(_build, settings),
+def _raise_file_limit() -> None:
+    """Take as many open files as we may: every connection is one, and 1024 is a usual default."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def server_config(
+    settings: Settings,
+    build: Callable[[], ASGIApp],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    workers: int = 1,
+) -> uvicorn.Config:
+    """Return how uvicorn serves the application that `build` makes in each process."""
+    return uvicorn.Config(
+        build,
         factory=True,
         host=host,
         port=port,
@@ -94,8 +268,15 @@ def serve(settings: Settings, host: str, port: int, workers: int = 1) -> None:
         access_log=False,
         log_config=None,
         backlog=_BACKLOG,
+        limit_concurrency=settings.max_connections + _MAX_HTTP_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
     )
+
+
+def serve(settings: Settings, host: str, port: int, workers: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT; `settings.database_url` is set and migrated."""
+    build = functools.partial(_build, settings)
+    config = server_config(settings, build, host=host, port=port, workers=workers)
     if workers == 1:
         uvicorn.Server(config).run()
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from parley.auth.verifier import Verifier
 from parley.clock import Clock
 from parley.config import Settings
 from parley.engine.node import Node
+from parley.identity import Identity
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics
 
@@ -38,3 +40,19 @@ class Services:
     dev_secret: str | None = None
     sockets: set[SyncSocket] = field(default_factory=set)
     begin_drain: Callable[[], None] = lambda: None
+
+    async def identify(self, token: str, address: str) -> Identity | None:
+        """Return whom a token names, after all that signing in brings about.
+
+        Waits for its turn first: checking signatures is work that anybody could ask for.
+
+        Raises:
+            AuthRejected: the token proves nothing.
+            Unavailable: too many tokens from this address, or the app's own part cannot be done.
+        """
+        wait_s = self.verifications.take(address, self.clock.monotonic())
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        identity = await self.verifier.verify(token)
+        await self.node.signed_in(identity)
+        return identity

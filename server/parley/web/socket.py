@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+import orjson
 from starlette.types import Receive, Scope, Send
 
 from parley.auth.admin import admin_identity
@@ -26,6 +27,7 @@ from parley.errors import (
     ShuttingDown,
     TimedOut,
     TokenExpired,
+    TooLarge,
 )
 from parley.identity import Identity
 from parley.protocol import responses
@@ -47,8 +49,12 @@ from parley.web.services import Services
 log = logging.getLogger(__name__)
 
 _MAX_ACTIONS_PER_SOCKET: Final = 100
+_GONE: Final = "disconnect"  # the client's own doing, or the network's
 _NO_STATUS: Final = 1000  # ASGI cannot close without a code; 1000 is as silent in clients' logs
 _MAX_TIMER_S: Final = 3600.0
+_TOO_LARGE: Final = 1009  # with it uvicorn ends a connection whose message is above the limit
+# Subscriptions above the limit fail one by one; a client that goes on regardless is closed.
+_MAX_REFUSED: Final = 40  # times `max_subscriptions`
 
 
 class Transport(Protocol):
@@ -56,6 +62,10 @@ class Transport(Protocol):
 
     def abort(self) -> None:
         """Drop it at once, with all that is still to be sent."""
+        ...
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the peer's side has not taken yet."""
         ...
 
 
@@ -106,14 +116,16 @@ class SyncSocket:
             self._stop.set_result(None)
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Serve until either side ends it. The WebSocket has been accepted."""
+        """Accept and serve until either side ends it. `Admission.enter` has counted it."""
         self._services.sockets.add(self)
-        tasks: list[asyncio.Future[None]] = [
-            asyncio.create_task(self._read(receive), name="socket-read"),
-            asyncio.create_task(self._write(send), name="socket-write"),
-            asyncio.create_task(self._keep(), name="socket-keep"),
-        ]
+        tasks: list[asyncio.Future[None]] = []
         try:
+            await send({"type": "websocket.accept"})
+            tasks += [
+                asyncio.create_task(self._read(receive), name="socket-read"),
+                asyncio.create_task(self._write(send), name="socket-write"),
+                asyncio.create_task(self._keep(), name="socket-keep"),
+            ]
             done, _ = await asyncio.wait([*tasks, self._stop], return_when=asyncio.FIRST_COMPLETED)
             stopped = _Ended(closing_for(self._reason), self._reason.code)
             ended = stopped if self._stop in done else _how(done)
@@ -125,8 +137,9 @@ class SyncSocket:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._services.node.wake()
-        if ended.closing is not None:
+        if ended.code != _GONE:
             self._services.metrics.closed.labels(ended.code).inc()
+        if ended.closing is not None:
             await self._close(ended.closing, send)
 
     # --- reading
@@ -135,7 +148,9 @@ class SyncSocket:
         while True:
             event = await receive()
             if event["type"] == "websocket.disconnect":
-                raise _Ended(None, "disconnect")
+                # A client sends the same again when it comes back: somebody has to see it.
+                is_too_large = event.get("code") == _TOO_LARGE
+                raise _Ended(None, TooLarge.code if is_too_large else _GONE)
             text = event.get("text")
             try:
                 if text is None:
@@ -168,7 +183,11 @@ class SyncSocket:
 
     async def _modify(self, message: ModifyQuerySet) -> None:
         adds = sum(isinstance(change, Add) for change in message.modifications)
-        wait_s = self._adds.take(self._clock.monotonic(), adds)
+        limit = self._settings.max_subscriptions
+        if self._worker.query_count + adds > limit * _MAX_REFUSED:
+            raise Overloaded(f"far more than {limit} subscriptions on this socket")
+        # No more of them than the limit will run.
+        wait_s = self._adds.take(self._clock.monotonic(), min(adds, limit))
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         if adds:
@@ -198,12 +217,7 @@ class SyncSocket:
             return None
         if message.token_type == "Admin":  # noqa: S105
             return admin_identity(message.token, self._settings.admin_key)
-        wait_s = self._services.verifications.take(self._address, self._clock.monotonic())
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        identity = await self._services.verifier.verify(message.token)
-        await self._services.node.signed_in(identity)
-        return identity
+        return await self._services.identify(message.token, self._address)
 
     def _act(self, message: Action) -> None:
         if self._actions >= _MAX_ACTIONS_PER_SOCKET:
@@ -233,9 +247,10 @@ class SyncSocket:
             await self._output.wait()
             self._output.clear()
             while outbox:
-                outgoing = outbox.popleft()
+                outgoing = outbox[0]  # stays there until it is sent: a shutdown waits for it
                 for frame in outgoing.frames:
                     await self._send(send, frame)
+                outbox.popleft()
                 self._worker.written(outgoing)
                 if outgoing.is_transition:
                     self._services.node.wake()
@@ -246,16 +261,22 @@ class SyncSocket:
                 await self._send(send, responses.PING)
 
     async def _send(self, send: Send, frame: bytes) -> None:
-        try:
-            async with asyncio.timeout(self._settings.send_stall_timeout_s):
-                await send({"type": "websocket.send", "text": frame.decode()})
-        except TimeoutError as error:
-            # The peer reads nothing: a close frame would wait behind what it does not read.
-            if self._transport is not None:
-                self._transport.abort()
-            raise _Ended(None, "stalled") from error
-        except OSError as error:
-            raise _Ended(None, "disconnect") from error
+        event = {"type": "websocket.send", "text": frame.decode()}
+        before = self._unsent_bytes()
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.send_stall_timeout_s):
+                    await send(event)
+                break
+            except TimeoutError as error:
+                # Nothing of this frame is written yet: `send` waits for room before it writes.
+                left = self._unsent_bytes()
+                if left >= before:
+                    self._abort()  # a close frame would wait behind what the peer does not read
+                    raise _Ended(None, "Stalled") from error
+                before = left  # a slow link, not a dead one
+            except OSError as error:
+                raise _Ended(None, _GONE) from error
         self._sent_at = self._clock.monotonic()
         self._services.metrics.sent_frames.inc()
         self._services.metrics.sent_bytes.inc(len(frame))
@@ -268,6 +289,12 @@ class SyncSocket:
                     await send({"type": "websocket.send", "text": frame.decode()})
                 await send({"type": "websocket.close", "code": code, "reason": closing.reason})
                 return
+        self._abort()
+
+    def _unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
@@ -328,7 +355,7 @@ def address_of(scope: Mapping[str, Any]) -> str:
 
 async def refuse(scope: Scope, send: Send, status: int, code: str, message: str) -> None:
     """Answer a WebSocket handshake with an HTTP error instead of accepting it."""
-    body = b'{"code":"%b","message":"%b"}' % (code.encode(), message.encode())
+    body = orjson.dumps({"code": code, "message": message})
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": code})
         return
