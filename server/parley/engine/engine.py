@@ -221,7 +221,7 @@ class Engine:
         return self.memory.ts != start
 
     def settle(self, budget_s: float) -> bool:
-        """Run dirty queries for up to `budget_s`, then flush; return whether some are left."""
+        """Run dirty queries for up to `budget_s`, then flush; return whether to go on at once."""
         deadline = self._clock.monotonic() + budget_s
         while self._dirty:
             query = self._dirty.popleft()
@@ -235,7 +235,8 @@ class Engine:
         for subscriber in due:
             subscriber.flush()
         self.memory.evict()
-        return bool(self._dirty)
+        # Commits that came while queries were dirty wait for a step of their own.
+        return bool(self._dirty or self._incoming)
 
     # --- inside
 
