@@ -50,7 +50,7 @@ class Listener:
                 server_settings=session_settings(settings),
                 target_session_attrs=SessionAttribute.primary,
             )
-        except CONNECTION_ERRORS as error:
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
             raise database_down(error) from error
         probe_channel = f"{CHANNEL}_probe_{secrets.token_hex(8)}"
         listener = cls(connection, probe_channel)

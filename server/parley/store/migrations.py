@@ -32,7 +32,7 @@ async def migrate(dsn: str) -> None:
         connection = await asyncpg.connect(
             dsn, timeout=10, target_session_attrs=SessionAttribute.primary
         )
-    except CONNECTION_ERRORS as error:
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
         raise database_down(error) from error
     try:
         if connection.get_server_version().major < 15:

@@ -96,7 +96,7 @@ async def create_pool(dsn: str, settings: PoolSettings, *, size: int) -> asyncpg
             target_session_attrs=SessionAttribute.primary,
         )
         return pool
-    except CONNECTION_ERRORS as error:
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
         raise database_down(error) from error
 
 
@@ -112,6 +112,7 @@ CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

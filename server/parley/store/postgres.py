@@ -8,7 +8,8 @@ database itself, not a pooler in transaction mode.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -180,19 +181,34 @@ class PostgresStore:
     async def _read(self, statement: str, *args: Any) -> tuple[Sequence[Row], str]:
         """Run a statement that may run twice; a broken connection gets a second chance."""
         try:
-            return await self._fetch(self._readers, statement, args)
+            return await self._fetch(statement, args)
         except CONNECTION_ERRORS:
-            try:
-                return await self._fetch(self._readers, statement, args)
-            except CONNECTION_ERRORS as error:
-                raise database_down(error) from error
+            # Its neighbours broke with it, as a rule: the second chance is a new connection.
+            await self._readers.expire_connections()
+        try:
+            return await self._fetch(statement, args)
+        except CONNECTION_ERRORS as error:
+            raise database_down(error) from error
 
-    async def _fetch(
-        self, pool: asyncpg.Pool[Any], statement: str, args: Sequence[Any]
-    ) -> tuple[Sequence[Row], str]:
-        async with pool.acquire(timeout=self._settings.acquire_s) as proxy:
-            connection = cast("StoreConnection", proxy)
+    async def _fetch(self, statement: str, args: Sequence[Any]) -> tuple[Sequence[Row], str]:
+        async with self._borrow(self._readers) as connection:
             return await connection.fetch(statement, *args), connection.identity
+
+    @asynccontextmanager
+    async def _borrow(self, pool: asyncpg.Pool[Any]) -> AsyncIterator[StoreConnection]:
+        """Yield a connection; `DatabaseDown` where none can be had."""
+        try:
+            proxy = await pool.acquire(timeout=self._settings.acquire_s)
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
+            raise database_down(error) from error
+        connection = cast("StoreConnection", proxy)
+        try:
+            yield connection
+        except asyncpg.InternalClientError:  # the server ended it while we began to use it
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(proxy)
 
     # --- commits
 
@@ -212,20 +228,12 @@ class PostgresStore:
     async def _commit(self, batch: Batch) -> BatchOutcome:
         arguments = batch_arguments(batch)
         try:
-            connection = await self._committers.acquire(timeout=self._settings.acquire_s)
-        except CONNECTION_ERRORS as error:
-            raise database_down(error) from error
-        try:
-            rows = await connection.fetch(sql.COMMIT, *arguments)
+            async with self._borrow(self._committers) as connection:
+                rows = await connection.fetch(sql.COMMIT, *arguments)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
             outcome = outcome_of_error(batch, error)
-        else:
-            return committed(rows, must_commit=batch.must_commit)
-        finally:
-            await self._committers.release(connection)
-        if isinstance(outcome, list):
-            return await self._look_up(outcome)
-        return outcome
+            return await self._look_up(outcome) if isinstance(outcome, list) else outcome
+        return committed(rows, must_commit=batch.must_commit)
 
     async def _look_up(self, requests: Sequence[RequestId]) -> BatchOutcome:
         try:

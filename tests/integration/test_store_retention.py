@@ -1,0 +1,138 @@
+"""What is thrown away, when, and what a reader who is behind learns of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from parley.store import retention
+from parley.store.pool import PoolSettings
+from parley.store.postgres import PostgresStore
+from parley.store.retention import run_upkeep, trim_all
+from parley.store.types import AlreadySettled, Batch, Committed, RequestId
+from tests.support.store import add_user, all_commits, connected, entry
+
+KEPT = PoolSettings()
+
+
+@pytest.fixture
+async def psql(dsn: str) -> AsyncIterator[Any]:
+    async with connected(dsn) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def store(dsn: str) -> AsyncIterator[PostgresStore]:
+    async with await PostgresStore.connect(dsn) as opened:
+        yield opened
+
+
+async def age_log(psql: Any, by: timedelta) -> None:
+    """Make the whole log older."""
+    nanoseconds = int(by.total_seconds()) * 10**9
+    await psql.execute("UPDATE parley.log_tx SET ts = ts - $1, prev_ts = prev_ts - $1", nanoseconds)
+
+
+async def age_requests(psql: Any, by: timedelta) -> None:
+    await psql.execute("UPDATE parley.requests SET created_at = created_at - $1::interval", by)
+
+
+async def test_an_old_log_goes_except_its_newest_commit(psql: Any, store: PostgresStore) -> None:
+    for name in "abc":
+        await add_user(psql, name)
+    await age_log(psql, KEPT.keep_log + timedelta(seconds=5))
+    before = await all_commits(store)
+
+    removed = await trim_all(store)
+
+    assert removed == len(before) - 1
+    assert [commit.ts for commit in await all_commits(store)] == [before[-1].ts]
+    assert await store.head() == before[-1].ts
+    assert (await store.read_log(0)).horizon == before[-2].ts
+    assert await psql.fetchval("SELECT count(DISTINCT txid) FROM parley.log_rows") == 1
+
+
+async def test_a_young_log_stays(psql: Any, store: PostgresStore) -> None:
+    await add_user(psql)
+    before = await all_commits(store)
+    await age_log(psql, KEPT.keep_log - timedelta(minutes=1))
+
+    assert await store.trim() == 0
+    assert len(await all_commits(store)) == len(before)
+
+
+async def test_trimming_goes_in_bounded_steps(
+    psql: Any, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MAX_COMMITS", 2)
+    for name in "abcd":
+        await add_user(psql, name)
+    await age_log(psql, timedelta(hours=2))
+
+    assert [await store.trim() for _ in range(4)] == [2, 2, 0, 0]
+
+
+async def test_only_one_node_trims_the_log_at_a_time(psql: Any, store: PostgresStore) -> None:
+    await add_user(psql)
+    await age_log(psql, timedelta(hours=2))
+
+    async with psql.transaction():
+        await psql.execute("SELECT parley.trim_log('1 hour', 10)")
+        meanwhile = await store.trim()
+
+    assert meanwhile == 0
+
+
+async def test_a_batch_from_before_the_horizon_conflicts(psql: Any, store: PostgresStore) -> None:
+    for name in "ab":
+        await add_user(psql, name)
+    await age_log(psql, timedelta(hours=2))
+    oldest = (await all_commits(store))[0].ts
+    await trim_all(store)
+
+    outcome = await store.commit(Batch(oldest, (entry("users/x"),), ()))
+
+    assert not isinstance(outcome, Committed)
+
+
+async def test_a_session_is_remembered_by_its_newest_request(
+    psql: Any, store: PostgresStore
+) -> None:
+    requests = [RequestId("i", "s", number) for number in (1, 2, 3)]
+    for request in requests:
+        await store.commit(Batch(await store.head(), (entry(request=request),), ()))
+    await age_requests(psql, KEPT.keep_requests + timedelta(seconds=1))
+
+    assert await trim_all(store) == 2
+
+    left = await psql.fetch("SELECT request_id FROM parley.requests")
+    repeat = await store.commit(Batch(await store.head(), (entry(request=requests[0]),), ()))
+    assert [row["request_id"] for row in left] == [3]
+    assert isinstance(repeat, AlreadySettled)
+    assert repeat.settled[0].ts is None
+
+
+async def test_a_session_of_last_year_is_forgotten(psql: Any, store: PostgresStore) -> None:
+    await store.commit(Batch(await store.head(), (entry(request=RequestId("i", "s", 1)),), ()))
+    await age_requests(psql, retention.KEEP_SESSIONS + timedelta(days=1))
+
+    assert await trim_all(store) == 1
+
+
+async def test_upkeep_reports_what_it_finds_and_goes_on(
+    psql: Any, store: PostgresStore, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(retention, "CHECK_EVERY_S", 0.01)
+    await psql.execute("DROP EVENT TRIGGER IF EXISTS parley_on_ddl; DROP TABLE messages")
+
+    upkeep = asyncio.create_task(run_upkeep(store))
+    async with asyncio.timeout(10):
+        while not caplog.messages:
+            await asyncio.sleep(0.01)
+    upkeep.cancel()
+
+    assert caplog.messages == ["table messages was dropped"]
