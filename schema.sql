@@ -240,10 +240,15 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   result jsonb;
 begin
+  if exists (select from pg_class c where c.oid = relation
+             and c.relnamespace = 'parley'::regnamespace) then
+    raise exception 'parley cannot watch %: the schema parley is its own. A role of that name '
+      'creates tables there unless told otherwise: create table public.…', relation;
+  end if;
   if not exists (
-    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    select from pg_class c
     where c.oid = relation and c.relkind = 'r' and c.relpersistence = 'p'
-      and not c.relispartition and n.nspname <> 'parley'
+      and not c.relispartition
       and parley.table_name(relation) ~ '^[A-Za-z_][A-Za-z0-9_.]{0,49}$'
       and not exists (select from pg_inherits i where relation in (i.inhrelid, i.inhparent)))
   then

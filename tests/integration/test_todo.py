@@ -200,3 +200,17 @@ async def test_a_row_written_by_sql_is_seen_live(app: App, ann: Identity, list_i
         shown = await seen.next()
 
     assert names(shown) == ["by hand"]
+
+
+async def test_a_table_without_a_schema_is_public_and_one_in_ours_is_refused_in_words(
+    app: App,
+) -> None:
+    columns = "(id uuid primary key, creation_time timestamptz not null)"
+    await app.database.execute("set search_path to default")
+    await app.database.execute(f"create table plain {columns}; create table parley.lost {columns}")
+
+    await app.database.execute("select parley.watch('plain')")
+    with pytest.raises(asyncpg.RaiseError, match="the schema parley is its own"):
+        await app.database.execute("select parley.watch('parley.lost')")
+
+    assert await app.database.fetchval("select parley.table_name('plain')") == "plain"

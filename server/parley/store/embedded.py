@@ -38,6 +38,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "fsync": "on",
     "jit": "off",
     "max_prepared_transactions": "0",
+    # Not "$user" first: our role has the name of our schema, where no table of an app belongs.
+    "search_path": "public",
     "shared_buffers": "256MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
