@@ -1,0 +1,91 @@
+"""A web server in a thread of the test process, so that it can have limits a test can reach.
+
+    with serving_web(dsn, max_connections=1) as server:
+        async with open_client(server.url) as client: ...
+
+All of the real server but for the process: uvicorn as `parley.web.server` sets it up, uvloop, a
+port of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+
+from parley.config import Settings
+from parley.web.app import create_app
+from parley.web.server import server_config
+from parley.web.services import Services
+from tests.support.server import FUNCTIONS
+from tests.support.tokens import SECRET
+
+START_TIMEOUT_S = 10.0
+
+
+class WebServer:
+    """One server in a thread.
+
+    Attributes:
+        port: on 127.0.0.1.
+        services: what its requests share; only to be looked at, from another thread.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        app = create_app(settings)
+        assert isinstance(app, Starlette)
+        self._app = app
+        self._server = uvicorn.Server(server_config(settings, lambda: app))
+        self._thread = threading.Thread(target=self._run, name="web server")
+
+    @property
+    def url(self) -> str:
+        """The deployment URL, as clients take it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def services(self) -> Services:
+        services: Services = self._app.state.services
+        return services
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        self._thread.start()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._server.started:
+            assert self._thread.is_alive(), "the server ended"
+            assert time.monotonic() < deadline, "the server does not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it as SIGTERM does, and wait until it is gone."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        uvloop.run(self._server.serve([self._listener]))
+
+
+@contextmanager
+def serving_web(dsn: str, **settings: Any) -> Iterator[WebServer]:
+    """Yield a server on the database of `dsn`; `settings` are fields of `Settings`."""
+    chosen = Settings(
+        database_url=dsn, supabase_jwt_secret=SECRET, functions=tuple(FUNCTIONS.split(","))
+    )
+    server = WebServer(replace(chosen, **settings))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
