@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
@@ -29,6 +30,7 @@ from tests.support.server import FUNCTIONS
 from tests.support.tokens import SECRET
 
 START_TIMEOUT_S = 10.0
+ADMIN_KEY = "dev:an admin key that is long enough, by far"
 
 
 class WebServer:
@@ -75,6 +77,12 @@ class WebServer:
 
     def _run(self) -> None:
         uvloop.run(self._server.serve([self._listener]))
+
+
+def open_http(server: WebServer) -> httpx.AsyncClient:
+    """Return an HTTP client of `server`, to be used as a context."""
+    # verify: the certificates of the world take longer to load than most tests.
+    return httpx.AsyncClient(base_url=server.url, trust_env=False, verify=False)
 
 
 @contextmanager

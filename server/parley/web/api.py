@@ -35,7 +35,7 @@ from parley.web.socket import address_of
 
 log = logging.getLogger(__name__)
 
-_BODY_TIMEOUT_S: Final = 30.0
+BODY_TIMEOUT_S = 30.0  # a test may set it lower
 _MAX_BATCH_QUERIES: Final = 100
 _ENCODED: Final = frozenset({"convex_encoded_json", "convex_json"})
 _PLAIN: Final = frozenset({None, "json", "convex_clean_json"})
@@ -185,13 +185,13 @@ class Api:
         limit = self._services.settings.max_body_bytes
         body = bytearray()
         try:
-            async with asyncio.timeout(_BODY_TIMEOUT_S):
+            async with asyncio.timeout(BODY_TIMEOUT_S):
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > limit:
                         raise TooLarge(f"the body may be {limit} bytes")
         except TimeoutError as error:
-            raise BadRequest(f"the body did not come within {_BODY_TIMEOUT_S:.0f} s") from error
+            raise BadRequest(f"the body did not come within {BODY_TIMEOUT_S:.0f} s") from error
         try:
             raw = orjson.loads(body or b"{}")
             found = msgspec.convert({**raw, **given} if isinstance(raw, dict) else raw, shape)
