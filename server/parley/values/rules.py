@@ -11,7 +11,8 @@ from typing import Final
 from parley.errors import ValueInvalid
 
 MAX_DEPTH: Final = 64  # containers within one another
-MAX_ARRAY: Final = 8192  # elements
+# Convex: 8192. A conversation may be longer, and `get` returns all that a function may read.
+MAX_ARRAY: Final = 16_384  # elements
 MAX_OBJECT: Final = 1024  # entries
 MAX_KEY: Final = 1024  # characters of an object key
 MAX_SAFE_INT: Final = 2**53  # above it, a float64 skips integers
