@@ -18,6 +18,10 @@ class Clock(Protocol):
         """Seconds from an arbitrary start; never goes back."""
         ...
 
+    def cpu(self) -> float:
+        """Seconds that this thread has been running on a processor."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -29,6 +33,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds from an arbitrary start; never goes back."""
         return time.monotonic()
+
+    def cpu(self) -> float:
+        """Seconds that this thread has been running on a processor."""
+        return time.thread_time()
 
 
 def uuid7(unix_ms: int, random_bits: int | None = None) -> str:

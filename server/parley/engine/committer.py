@@ -40,6 +40,7 @@ from parley.store.types import (
 
 MAX_BATCH: Final = 64
 MAX_BATCH_BYTES: Final = 1 << 20
+MAX_BATCH_S: Final = 0.02
 MAX_CONFLICTS: Final = 16
 _SOLO_AFTER_CONFLICTS: Final = 3
 _BACKOFF_S: Final = 0.005
@@ -80,12 +81,14 @@ class Committer:
         *,
         max_queue: int,
         max_result_bytes: int,
+        monotonic: Callable[[], float],
     ) -> None:
         self._memory = memory
         self._run = run
         self._want = want
         self._max_queue = max_queue
         self._max_result_bytes = max_result_bytes
+        self._monotonic = monotonic
         self._sessions: dict[tuple[str, str], deque[Mutation]] = {}
         self._ready: deque[Mutation] = deque()
         self._resting: list[tuple[float, Mutation]] = []
@@ -164,7 +167,11 @@ class Committer:
         overlay = Overlay()
         entries: list[Entry] = []
         size = 0
+        # Sockets and timers wait while mutations run.
+        deadline = self._monotonic() + MAX_BATCH_S
         while self._ready and len(entries) < self._max_batch and size < MAX_BATCH_BYTES:
+            if entries and self._monotonic() > deadline:
+                break
             mutation = self._ready[0]
             is_solo = mutation.conflicts >= _SOLO_AFTER_CONFLICTS or mutation.refusals > 0
             if is_solo and entries:

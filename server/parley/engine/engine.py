@@ -90,6 +90,7 @@ class Engine:
             self._want,
             max_queue=max_waiting_mutations,
             max_result_bytes=max_result_bytes,
+            monotonic=clock.monotonic,
         )
         self.due: dict[Flushed, None] = {}
         self.later: dict[Flushed, None] = {}
@@ -264,7 +265,7 @@ class Engine:
             return
         assert call.function is not None  # noqa: S101
         pager = Pager(self._cursor_secret, query.journal, self._query_limits.max_documents)
-        transaction = RunTransaction(self.memory, self._query_limits, self._clock.monotonic)
+        transaction = RunTransaction(self.memory, self._query_limits, self._clock.cpu)
         ctx = QueryCtx(
             DatabaseReader(transaction, pager),
             Auth(query.identity, is_shared=query.is_shared),
@@ -336,7 +337,7 @@ class Engine:
         transaction = RunTransaction(
             self.memory,
             self._mutation_limits,
-            self._clock.monotonic,
+            self._clock.cpu,
             overlay=overlay,
             next_creation_us=self._next_creation_us,
             new_id=ids.next,

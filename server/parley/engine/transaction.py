@@ -37,7 +37,7 @@ class Limits:
         max_ranges: index ranges read.
         max_writes: rows written.
         max_bytes_written: bytes of wire JSON written.
-        max_run_s: seconds of its own running time; looked at whenever it reads or writes.
+        max_run_s: seconds on a processor; looked at whenever it reads or writes.
     """
 
     max_documents: int = 16_000
@@ -107,7 +107,7 @@ class RunTransaction:
         self,
         memory: Memory,
         limits: Limits,
-        monotonic: Callable[[], float],
+        cpu: Callable[[], float],
         *,
         overlay: Overlay | None = None,
         next_creation_us: Callable[[], int] | None = None,
@@ -115,8 +115,8 @@ class RunTransaction:
     ) -> None:
         self._memory = memory
         self._limits = limits
-        self._monotonic = monotonic
-        self._deadline = monotonic() + limits.max_run_s
+        self._cpu = cpu
+        self._deadline = cpu() + limits.max_run_s
         self._next_creation_us = next_creation_us
         self._new_id = new_id
         self._documents = self._bytes_read = self._writes = self._bytes_written = 0
@@ -255,7 +255,7 @@ class RunTransaction:
     def _check(self) -> None:
         if self._is_closed:
             raise RuntimeError("ctx.db was used after its function ended")
-        if self._monotonic() > self._deadline:
+        if self._cpu() > self._deadline:
             raise LimitExceeded(f"a function may run for {self._limits.max_run_s} s")
 
 
