@@ -852,6 +852,26 @@ begin
   end loop;
 end $$;
 
+-- Whoever holds the ts lock keeps everyone from committing: usually for less than a millisecond, but
+-- a client can sit on it (SET CONSTRAINTS ALL IMMEDIATE, then silence). `xact` names its transaction.
+-- Waiting for a synchronous standby is no reason to end anyone.
+create function parley.ts_lock_holder() returns table (pid integer, xact text)
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  select l.pid, l.virtualtransaction
+  from pg_locks l join parley.meta m
+    on (l.classid::bigint << 32 | l.objid::bigint) = m.lock_key
+  left join pg_stat_activity a on a.pid = l.pid
+  where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+    and l.database = (select oid from pg_database where datname = current_database())
+    and (a.state like 'idle in transaction%' or current_setting('synchronous_standby_names') = '')
+$$;
+
+create function parley.end_ts_lock_holder(pid integer, xact text) returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+  select pg_terminate_backend(h.pid) from parley.ts_lock_holder() h
+  where (h.pid, h.xact) = (end_ts_lock_holder.pid, end_ts_lock_holder.xact)
+$$;
+
 -- Only superusers may have this done at once; for others the server calls recheck now and then.
 create function parley.on_ddl() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -888,7 +908,8 @@ begin
   execute format('grant select on parley.meta, parley.log_tx, parley.log_rows, parley.requests, '
     'parley.watched to %s', server);
   execute format('grant execute on function parley.commit_batch, parley.read_log, parley.trim_log, '
-    'parley.trim_requests, parley.recheck to %s', server);
+    'parley.trim_requests, parley.recheck, parley.ts_lock_holder, parley.end_ts_lock_holder to %s',
+    server);
   for found in select w.relation, c.relnamespace::regnamespace as schema
                from parley.watched w join pg_class c on c.oid = w.relation loop
     execute format('grant usage on schema %s to %s', found.schema, server);

@@ -123,6 +123,46 @@ async def test_a_session_of_last_year_is_forgotten(psql: Any, store: PostgresSto
     assert await trim_all(store) == 1
 
 
+async def test_a_client_that_sits_on_the_ts_lock_is_ended(
+    dsn: str, psql: Any, store: PostgresStore, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RELIABILITY.md M6: it would keep every writer from committing."""
+    monkeypatch.setattr(retention, "MAX_TS_LOCK_S", 0.05)
+    async with connected(dsn) as sitter:
+        await sitter.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE")
+        await add_user(sitter, "sitter")
+
+        upkeep = asyncio.create_task(run_upkeep(store))
+        await asyncio.wait_for(add_user(psql, "waiting"), 10)
+        upkeep.cancel()
+
+        assert [row[0] for row in await psql.fetch("SELECT supabase_user_id FROM users")] == [
+            "waiting"
+        ]
+        assert "it kept everyone from committing" in caplog.text
+
+
+async def test_those_who_hold_the_ts_lock_for_a_moment_only_are_left_alone(
+    psql: Any, store: PostgresStore
+) -> None:
+    async with psql.transaction():
+        await psql.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        await add_user(psql)
+        first = await store.ts_lock_holder()
+    async with psql.transaction():
+        await psql.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        await add_user(psql, "bob")
+        second = await store.ts_lock_holder()
+
+        assert first is not None
+        assert second is not None
+        assert first[0] == second[0]
+        assert not await store.end_ts_lock_holder(first)
+
+    assert await psql.fetchval("SELECT count(*) FROM users") == 2
+    assert await store.ts_lock_holder() is None
+
+
 async def test_upkeep_reports_what_it_finds_and_goes_on(
     psql: Any, store: PostgresStore, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:

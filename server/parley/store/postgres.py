@@ -178,6 +178,20 @@ class PostgresStore:
         removed: int = commits["removed"] + requests["removed"]
         return removed
 
+    async def ts_lock_holder(self) -> tuple[int, str] | None:
+        """Return who holds the ts lock right now: process id and transaction."""
+        rows, _ = await self._read(sql.TS_LOCK_HOLDER)
+        return (rows[0]["pid"], rows[0]["xact"]) if rows else None
+
+    async def end_ts_lock_holder(self, holder: tuple[int, str]) -> bool:
+        """End the session of `holder` if it still holds the ts lock; tell whether it was.
+
+        Raises:
+            asyncpg.InsufficientPrivilegeError: it belongs to a role that ours may not end.
+        """
+        rows, _ = await self._read(sql.END_TS_LOCK_HOLDER, *holder)
+        return bool(rows[0]["is_ended"])
+
     async def _read(self, statement: str, *args: Any) -> tuple[Sequence[Row], str]:
         """Run a statement that may run twice; a broken connection gets a second chance."""
         try:

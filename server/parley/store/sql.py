@@ -49,6 +49,9 @@ TRIM_LOG: Final = "SELECT parley.trim_log($1, $2) AS removed"
 TRIM_REQUESTS: Final = "SELECT parley.trim_requests($1, $2, $3) AS removed"
 RECHECK: Final = "SELECT name, finding FROM parley.recheck()"
 
+TS_LOCK_HOLDER: Final = "SELECT pid, xact FROM parley.ts_lock_holder()"
+END_TS_LOCK_HOLDER: Final = "SELECT parley.end_ts_lock_holder($1, $2) AS is_ended"
+
 NOTIFY: Final = "SELECT pg_notify($1, '')"
 
 IS_INSTALLED: Final = "SELECT to_regclass('parley.meta') IS NOT NULL"
