@@ -156,9 +156,9 @@ async def test_the_table_of_column_types_is_what_parley_sees(dsn: str) -> None:
     columns = ", ".join(f"c{n} {name}" for n, name in enumerate(types))
     connection = await asyncpg.connect(dsn)
     await connection.execute(
-        "create table public.every (id uuid primary key default parley.uuid7(), "
+        "create table every (id uuid primary key default parley.uuid7(), "
         f"creation_time timestamptz not null default clock_timestamp(), {columns}, "
-        "n1 numeric, n2 date, n3 json, n4 inet); select parley.watch('public.every')"
+        "n1 numeric, n2 date, n3 json, n4 inet); select parley.watch('every')"
     )
     definitions = await connection.fetch(DEFINITIONS)
     await connection.close()
