@@ -285,7 +285,7 @@ def test_a_load_of_what_the_schema_no_longer_has_is_refused(table: str, index: s
 
 
 def test_a_change_of_a_table_that_memory_does_not_know_is_passed_over() -> None:
-    store, memory = filled()
+    store, _memory = filled()
     stray = Commit(store.ts + 1, store.ts, (change(NOTES, None, note(1)),))
     other = Memory(type(SCHEMA)({}, "empty"), store.ts, max_bytes=1)
 

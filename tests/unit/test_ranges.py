@@ -141,7 +141,7 @@ def test_what_was_put_is_read_and_what_was_dropped_is_not(rows: list[Any], suffi
 def test_dropping_what_is_not_there_changes_nothing() -> None:
     held = loaded(UNIVERSE[:4], [(START, END)])
 
-    assert not held.drop(UNIVERSE[2][:1] + (99,))
+    assert not held.drop((*UNIVERSE[2][:1], 99))
     assert not held.drop(UNIVERSE[8])
     assert len(held.read(START, END, "asc", None)[0]) == 4
 
