@@ -19,6 +19,7 @@ from parley.store import hosting
 from parley.store.checkup import DatabaseFacts
 
 OLDEST_POSTGRES: Final = 15
+OWN_CONNECTIONS: Final = 3  # of a node besides its readers: two that commit, one that listens
 RESERVED_CONNECTIONS: Final = 5  # for psql, backups and a second node while it replaces the first
 
 
@@ -114,12 +115,13 @@ def judge_database(facts: DatabaseFacts, settings: Settings) -> Iterator[Finding
     """Judge a database that answered."""
     yield from _judge_server(facts)
     yield from _judge_schema(facts)
-    wanted = settings.max_database_connections + RESERVED_CONNECTIONS
+    node = settings.max_database_connections + OWN_CONNECTIONS
+    wanted = node + RESERVED_CONNECTIONS
     if facts.max_connections < wanted:
         yield Finding(
             "warning",
             f"Postgres allows {facts.max_connections} connections, one Parley node may want "
-            f"{settings.max_database_connections}: raise max_connections or lower "
+            f"{node}: raise max_connections or lower "
             "PARLEY_MAX_DATABASE_CONNECTIONS.",
         )
 

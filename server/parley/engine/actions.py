@@ -80,7 +80,7 @@ class Actions:
                 result = error
             done(result)
 
-        self._node.spawn(run(), f"action {path[:80]}")
+        self._node.spawn(run, f"action {path[:80]}")
 
     async def _query(self, path: str, args: Mapping[str, Any], identity: Identity | None) -> Any:
         # Through the wire form and back: what the action holds and what the query got stay apart.

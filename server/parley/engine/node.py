@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from parley.clock import Clock
@@ -49,6 +50,8 @@ from parley.store.types import (
 )
 
 log = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _RETRY_S: Final = 0.2
@@ -108,9 +111,9 @@ class Node:
         async with asyncio.TaskGroup() as group:
             self._group = group
             tasks = [
-                group.create_task(self._guarded(self.follower.follow()), name="follow"),
-                group.create_task(self._guarded(self.follower.listen()), name="listen"),
-                group.create_task(self._guarded(self.follower.read_heads()), name="heads"),
+                group.create_task(self._guarded(self.follower.follow), name="follow"),
+                group.create_task(self._guarded(self.follower.listen), name="listen"),
+                group.create_task(self._guarded(self.follower.read_heads), name="heads"),
             ]
             try:
                 yield self
@@ -340,10 +343,10 @@ class Node:
             self.follower.moved()
         self._send_batch()
         for request in self.engine.take_loads():
-            self.spawn(self._load(request), "load")
+            self.spawn(partial(self._load, request), "load")
         is_busy = self.engine.settle(_SLICE_S)
         for request in self.engine.take_loads():
-            self.spawn(self._load(request), "load")
+            self.spawn(partial(self._load, request), "load")
         self._cache.clear()
         self.follower.want(self.engine.committer.min_ts)
         if is_busy:
@@ -353,11 +356,11 @@ class Node:
     def _send_batch(self) -> None:
         request = self.engine.committer.take_lookup()
         if request is not None:
-            self.spawn(self._look_up(request), "lookup")
+            self.spawn(partial(self._look_up, request), "lookup")
             return
         batch = self.engine.next_batch()
         if batch is not None:
-            self.spawn(self._commit(batch), "commit")
+            self.spawn(partial(self._commit, batch), "commit")
 
     def _set_timer(self) -> None:
         at = self.engine.committer.next_wake()
@@ -412,16 +415,15 @@ class Node:
         self.follower.want(result.ts)
         self.wake()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        """Run a task of the node; it ends with the node at the latest."""
+    def spawn(self, work: Work, name: str) -> None:
+        """Run `work` in a task of the node, which ends with the node at the latest."""
         if self._group is None:
-            coroutine.close()
             raise ShuttingDown("this node is not running")
-        self._group.create_task(self._guarded(coroutine), name=name)
+        self._group.create_task(self._guarded(work), name=name)
 
-    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Work) -> None:
         try:
-            await coroutine
+            await work()
         except Exception as error:
             self._fail(error)
 

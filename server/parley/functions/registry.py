@@ -285,8 +285,10 @@ def _place(handler: Callable[..., Any]) -> str:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise SetupError(f"cannot import functions from {name!r}: {error}") from error
+    except Exception as error:  # importing runs the module: anything can happen
+        raise SetupError(
+            f"cannot import functions from {name!r}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _submodules(package: ModuleType) -> Iterator[ModuleType]:
