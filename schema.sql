@@ -581,22 +581,22 @@ comment on function parley.unwatch(regclass) is 'Undo parley.watch.';
 create function parley.lock_all(writes jsonb) returns boolean
 language plpgsql as $$
 declare
-  item record;
+  name text;
+  item jsonb;
   found record;
   busy jsonb := '[]';
   is_gone boolean := false;
 begin
-  for item in
-    select key as name, array(select (r ->> 'id')::uuid
-                              from jsonb_array_elements(value -> 'update') r) as updates,
-      array(select r::uuid from jsonb_array_elements_text(value -> 'delete') r) as deletes
-    from jsonb_each(writes) where value ? 'update' or value ? 'delete' order by key collate "C"
-  loop
-    execute format('select * from parley.%I($1, $2)', 'lock_' || item.name)
-      into found using item.updates, item.deletes;
-    is_gone := is_gone or found.is_gone;
-    busy := busy || coalesce(
-      (select jsonb_agg(jsonb_build_array(item.name, b)) from unnest(found.busy) b), '[]');
+  for name in select jsonb_object_keys(writes) loop
+    item := writes -> name;
+    if item ?| '{update,delete}' then
+      execute format('select * from parley.%I($1, $2)', 'lock_' || name) into found using
+        array(select (r ->> 'id')::uuid from jsonb_array_elements(item -> 'update') r),
+        array(select r::uuid from jsonb_array_elements_text(item -> 'delete') r);
+      is_gone := is_gone or found.is_gone;
+      busy := busy || coalesce(
+        (select jsonb_agg(jsonb_build_array(name, b)) from unnest(found.busy) b), '[]');
+    end if;
   end loop;
   if busy <> '[]' then
     raise exception 'rows are locked by other transactions' using errcode = 'PY002', detail = busy;
@@ -608,22 +608,22 @@ end $$;
 create function parley.write_all(writes jsonb) returns void
 language plpgsql as $$
 declare
-  item record;
+  names text[] := array(select w.name from parley.watched w where writes ? w.name order by w.depth);
+  item jsonb;
 begin
-  for item in
-    select w.name, array(select r::uuid from jsonb_array_elements_text(j.value -> 'delete') r) as ids
-    from jsonb_each(writes) j join parley.watched w on w.name = j.key
-    where j.value ? 'delete' order by w.depth desc
-  loop
-    execute format('select parley.%I($1)', 'delete_' || item.name) using item.ids;
+  for i in reverse cardinality(names)..1 loop
+    item := writes -> names[i] -> 'delete';
+    if item is not null then
+      execute format('select parley.%I($1)', 'delete_' || names[i])
+        using array(select r::uuid from jsonb_array_elements_text(item) r);
+    end if;
   end loop;
-  for item in
-    select w.name, j.value -> 'update' as updates, j.value -> 'insert' as inserts
-    from jsonb_each(writes) j join parley.watched w on w.name = j.key
-    where j.value ? 'update' or j.value ? 'insert' order by w.depth
-  loop
-    execute format('select parley.%I($1, $2)', 'write_' || item.name)
-      using item.updates, item.inserts;
+  for i in 1..cardinality(names) loop
+    item := writes -> names[i];
+    if item ?| '{update,insert}' then
+      execute format('select parley.%I($1, $2)', 'write_' || names[i])
+        using item -> 'update', item -> 'insert';
+    end if;
   end loop;
 end $$;
 

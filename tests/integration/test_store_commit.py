@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -365,6 +366,22 @@ async def test_an_earlier_request_is_settled_by_a_later_one_of_its_session(
 
     assert outcome == AlreadySettled((Settled(early, None, b"", None),))
     assert isinstance(unrelated, Committed)
+
+
+async def test_a_request_that_failed_asks_whether_it_was_settled_and_leaves_nothing(
+    store: PostgresStore,
+) -> None:
+    request = RequestId("i", "s", 1)
+    failed = replace(entry(request=request), is_kept=False)
+
+    first = await store.commit(Batch(await store.head(), (failed,), ()))
+    unsettled_yet = await store.find_settled([request])
+    await store.commit(Batch(await store.head(), (entry(request=request),), ()))
+    again = await store.commit(Batch(await store.head(), (failed,), (), must_commit=False))
+
+    assert isinstance(first, Committed)
+    assert unsettled_yet == []
+    assert isinstance(again, AlreadySettled)
 
 
 async def test_a_result_too_large_to_keep_is_settled_without_it(store: PostgresStore) -> None:
