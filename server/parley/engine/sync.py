@@ -26,7 +26,7 @@ from parley.errors import (
 )
 from parley.identity import Identity
 from parley.protocol import responses
-from parley.protocol.connection import Connection, frames
+from parley.protocol.connection import Connection, State, frames
 from parley.protocol.error_text import error_text, request_id_for
 from parley.protocol.messages import Add, ModifyQuerySet, Mutation, Remove
 
@@ -205,7 +205,10 @@ class SyncWorker:
 
     def flush(self) -> None:
         """Send a Transition to memory's ts, if one is owed and may go now."""
-        if self.is_closed or not (self._is_owed or self._changed):
+        # After a violation the connection is closed at once, and this worker a little later.
+        if self.is_closed or self.connection.state is not State.OPEN:
+            return
+        if not (self._is_owed or self._changed):
             return
         if self._unread >= MAX_UNREAD_TRANSITIONS or self._unread_bytes > MAX_UNREAD_BYTES:
             return
