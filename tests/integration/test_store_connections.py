@@ -128,7 +128,6 @@ async def test_a_database_that_is_gone_is_down(
         await store.head()
     with pytest.raises(DatabaseDown):
         await store.commit(Batch(0, (), ()))
-        await store.commit(Batch(0, (), ()))
     with pytest.raises(DatabaseDown):
         await store.listen(lambda ts: None)
 

@@ -28,7 +28,7 @@ ROUNDS = 40
 
 async def hostile_writer(dsn: str, seed: int, done: asyncio.Event) -> None:
     """Write in every isolation, slowly, with rollbacks, until told to stop."""
-    choose = random.Random(seed)  # noqa: S311
+    choose = random.Random(seed)
     async with connected(dsn) as connection:
         ids = [row["id"] for row in await connection.fetch("SELECT id FROM conversations")]
         while not done.is_set():
@@ -110,7 +110,7 @@ async def test_batches_beside_hostile_writers_never_deadlock(dsn: str) -> None:
     outcomes: list[Any] = []
 
     async def node(seed: int) -> None:
-        choose = random.Random(seed)  # noqa: S311
+        choose = random.Random(seed)
         async with await PostgresStore.connect(dsn) as store:
             schema = await store.schema()
             for _ in range(2 * ROUNDS):
@@ -119,7 +119,7 @@ async def test_batches_beside_hostile_writers_never_deadlock(dsn: str) -> None:
                 outcomes.append(await commit(store, *updates))
 
     async def external(seed: int) -> None:
-        choose = random.Random(seed)  # noqa: S311
+        choose = random.Random(seed)
         async with connected(dsn) as connection:
             for _ in range(ROUNDS):
                 async with connection.transaction():

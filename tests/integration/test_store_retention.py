@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -163,16 +164,27 @@ async def test_those_who_hold_the_ts_lock_for_a_moment_only_are_left_alone(
     assert await store.ts_lock_holder() is None
 
 
-async def test_upkeep_reports_what_it_finds_and_goes_on(
-    psql: Any, store: PostgresStore, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+class Heard(logging.Handler):
+    """Says when something was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.event.set()
+
+
+async def test_upkeep_reports_what_it_finds(
+    psql: Any, store: PostgresStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(retention, "CHECK_EVERY_S", 0.01)
     await psql.execute("DROP EVENT TRIGGER IF EXISTS parley_on_ddl; DROP TABLE messages")
+    heard = Heard()
+    retention.log.addHandler(heard)
 
     upkeep = asyncio.create_task(run_upkeep(store))
-    async with asyncio.timeout(10):
-        while not caplog.messages:
-            await asyncio.sleep(0.01)
+    await asyncio.wait_for(heard.event.wait(), 10)
     upkeep.cancel()
+    retention.log.removeHandler(heard)
 
     assert caplog.messages == ["table messages was dropped"]

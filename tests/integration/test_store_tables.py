@@ -112,7 +112,7 @@ async def new_id(psql: Any) -> str:
 async def test_a_table_that_could_not_be_kept_true_is_not_watched(psql: Any, create: str) -> None:
     await psql.execute(create)
 
-    with pytest.raises(asyncpg.RaiseError, match="parley cannot watch public.t: it "):
+    with pytest.raises(asyncpg.RaiseError, match=r"parley cannot watch public\.t: it "):
         await psql.execute("SELECT parley.watch('public.t')")
 
 
