@@ -22,6 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError
 
 from parley.protocol.responses import ZERO_VERSION, StateVersion
 from parley.values import ts_from_wire
@@ -163,6 +164,8 @@ class SyncClient:
                 async with self._news:
                     self._take(json.loads(frame))
                     self._news.notify_all()
+        except ConnectionClosedError:
+            pass  # closed with another code than 1000, or cut: `close_code` says it
         finally:
             self.close_code = self._socket.close_code
             async with self._news:

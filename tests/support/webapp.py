@@ -9,10 +9,11 @@ port of its own.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -60,23 +61,41 @@ class WebServer:
         services: Services = self._app.state.services
         return services
 
+    def unsent_bytes(self) -> int:
+        """Return what waits for clients to read it, over all connections."""
+        connections = list(self._server.server_state.connections)
+        return sum(connection.transport.get_write_buffer_size() for connection in connections)
+
     def start(self) -> None:
         """Start, and wait until it listens."""
+        self._is_failed = False
         self._thread.start()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._server.started:
             assert self._thread.is_alive(), "the server ended"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.01)
+        self.services.node.on_failure = self._fail  # else it ends the process, as it should
 
     def stop(self) -> None:
         """End it as SIGTERM does, and wait until it is gone."""
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
+        assert not self._is_failed, "the engine failed; the log says why"
+
+    def _fail(self) -> None:
+        self._is_failed = True
 
     def _run(self) -> None:
         uvloop.run(self._server.serve([self._listener]))
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Wait until the server, in its thread, has made `condition` true."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # what is in another thread sets no event
+            await asyncio.sleep(0.01)
 
 
 def open_http(server: WebServer) -> httpx.AsyncClient:

@@ -53,8 +53,6 @@ _GONE: Final = "disconnect"  # the client's own doing, or the network's
 _NO_STATUS: Final = 1000  # ASGI cannot close without a code; 1000 is as silent in clients' logs
 _MAX_TIMER_S: Final = 3600.0
 _TOO_LARGE: Final = 1009  # with it uvicorn ends a connection whose message is above the limit
-# Subscriptions above the limit fail one by one; a client that goes on regardless is closed.
-_MAX_REFUSED: Final = 40  # times `max_subscriptions`
 
 
 class Transport(Protocol):
@@ -183,11 +181,9 @@ class SyncSocket:
 
     async def _modify(self, message: ModifyQuerySet) -> None:
         adds = sum(isinstance(change, Add) for change in message.modifications)
-        limit = self._settings.max_subscriptions
-        if self._worker.query_count + adds > limit * _MAX_REFUSED:
-            raise Overloaded(f"far more than {limit} subscriptions on this socket")
         # No more of them than the limit will run.
-        wait_s = self._adds.take(self._clock.monotonic(), min(adds, limit))
+        running = min(adds, self._settings.max_subscriptions)
+        wait_s = self._adds.take(self._clock.monotonic(), running)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         if adds:
