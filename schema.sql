@@ -812,6 +812,24 @@ begin
   return removed;
 end $$;
 
+-- A dump restored into another cluster brings a log whose transactions that cluster has yet to begin:
+-- theirs would be taken for logged already. Such a log is forgotten; tells whether it was.
+create function parley.adopt_log() returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (
+    select from parley.log_tx t where t.txid >= pg_snapshot_xmax(pg_current_snapshot())
+  ) then
+    return false;
+  end if;
+  perform parley.take_turn();
+  delete from parley.log_rows;
+  delete from parley.log_tx where ts < (select max(ts) from parley.log_tx);
+  update parley.log_tx set txid = '0';
+  update parley.meta set epoch = gen_random_uuid(), horizon = (select max(ts) from parley.log_tx);
+  return true;
+end $$;
+
 -- Compare the watched tables with what was found when they were last looked at, and make good what
 -- differs. Returns one row for each table that differed.
 create function parley.recheck() returns table (name text, finding text)
@@ -908,8 +926,8 @@ begin
   execute format('grant select on parley.meta, parley.log_tx, parley.log_rows, parley.requests, '
     'parley.watched to %s', server);
   execute format('grant execute on function parley.commit_batch, parley.read_log, parley.trim_log, '
-    'parley.trim_requests, parley.recheck, parley.ts_lock_holder, parley.end_ts_lock_holder to %s',
-    server);
+    'parley.trim_requests, parley.recheck, parley.adopt_log, parley.ts_lock_holder, '
+    'parley.end_ts_lock_holder to %s', server);
   for found in select w.relation, c.relnamespace::regnamespace as schema
                from parley.watched w join pg_class c on c.oid = w.relation loop
     execute format('grant usage on schema %s to %s', found.schema, server);

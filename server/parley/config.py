@@ -343,7 +343,10 @@ class Settings:
         "Rows that one node keeps in memory; those least recently used go first.",
     )
     max_database_connections: int = _setting(
-        "PARLEY_MAX_DATABASE_CONNECTIONS", 8, _count, "Connections of one node that read from Postgres; three more commit and listen."
+        "PARLEY_MAX_DATABASE_CONNECTIONS",
+        8,
+        _count,
+        "Connections of one node that read from Postgres; three more commit and listen.",
     )
 
     # What Postgres keeps.

@@ -78,7 +78,7 @@ class BadVersion(ProtocolViolation):
 
 
 class BadSequence(ProtocolViolation):
-    """A message that is well-formed but impossible now: anything before Connect, a known query id."""
+    """A well-formed message that is impossible now: before Connect, or a known query id."""
 
     code = "InternalServerError"
 

@@ -242,7 +242,6 @@ class RunTransaction:
         document = None
         if fields is not None:
             present = {name: value for name, value in fields.items() if value is not None}
-            encode_row(table, present)  # names the field that does not fit, before anything else
             document = document_of(table, present)
             self._bytes_written += len(document.json)
         self._writes += 1

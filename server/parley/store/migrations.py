@@ -55,3 +55,4 @@ async def _apply(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     for number in range(version + 1, NEWEST + 1):
         await connection.execute(files("parley.store").joinpath(MIGRATIONS[number]).read_text())
         await connection.execute(sql.SET_SCHEMA_VERSION, number)
+    await connection.execute(sql.ADOPT_LOG)

@@ -160,10 +160,12 @@ class PostgresStore:
         """Make good what somebody changed in watched tables; return what was found, in words.
 
         Sees what no trigger can: changed columns, indexes and triggers, tables rewritten or gone.
-        Every node then learns of it from the log.
+        Every node then learns of it from the log. So it does of a log that came with a dump.
         """
+        [log], _ = await self._read(sql.ADOPT_LOG)
         rows, _ = await self._read(sql.RECHECK)
-        return [f"table {row['name']} {row['finding']}" for row in rows]
+        adopted = ["the log came from another cluster: begun anew"] if log["is_foreign"] else []
+        return adopted + [f"table {row['name']} {row['finding']}" for row in rows]
 
     async def trim(self) -> int:
         """Remove a bounded number of outdated log entries and requests; return how many."""

@@ -47,6 +47,7 @@ DEFINITIONS: Final = "SELECT definition::text FROM parley.watched ORDER BY name"
 
 TRIM_LOG: Final = "SELECT parley.trim_log($1, $2) AS removed"
 TRIM_REQUESTS: Final = "SELECT parley.trim_requests($1, $2, $3) AS removed"
+ADOPT_LOG: Final = "SELECT parley.adopt_log() AS is_foreign"
 RECHECK: Final = "SELECT name, finding FROM parley.recheck()"
 
 TS_LOCK_HOLDER: Final = "SELECT pid, xact FROM parley.ts_lock_holder()"

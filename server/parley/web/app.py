@@ -130,8 +130,9 @@ async def open_node(
     redact_errors: bool,
 ) -> AsyncIterator[Node]:
     """Start a node at the newest commit of `store`."""
-    schema = await store.schema()
+    # In this order: a change of the tables in between is then found in the log.
     head = await store.head()
+    schema = await store.schema()
     incarnation = (await store.read_log(head)).incarnation
     reads: dict[str, Any] = {
         "max_documents": settings.max_documents_read,
