@@ -121,6 +121,13 @@ async def say(ctx: MutationCtx, size: int) -> Any:
 
 
 @mutation
+async def parent_name(ctx: MutationCtx, id: str) -> Any:
+    """Read a parent's name."""
+    parent = await ctx.db.get("parents", id)
+    return parent and parent["name"]
+
+
+@mutation
 async def remove_parent(ctx: MutationCtx, id: str) -> Any:
     """Delete a parent, and with it, in Postgres, its children."""
     await ctx.db.delete("parents", id)

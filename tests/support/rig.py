@@ -1,0 +1,358 @@
+"""The engine over a model database, step by step: `engine.node` without any waiting."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from parley.engine.batch import Answer
+from parley.engine.calls import caller_of, mutation_call, query_call
+from parley.engine.engine import Engine
+from parley.engine.live import Call
+from parley.engine.sync import FrameCache, Outgoing, SyncWorker
+from parley.errors import ParleyError
+from parley.functions.context import Entropy
+from parley.functions.registry import Registry
+from parley.identity import Identity
+from parley.protocol.messages import Add, Mutation
+from parley.store.types import (
+    Batch,
+    BatchOutcome,
+    Commit,
+    Committed,
+    LoadRequest,
+    LoadResult,
+    RequestId,
+)
+from tests.support.clock import FakeClock
+from tests.support.modelstore import ModelStore
+from tests.support.running import SECRET
+from tests.support.tables import SCHEMA, Fields
+from tests.support.wire import WireClient, opened
+
+MAX_BYTES = 10_000
+REGISTRY = Registry.from_modules(["tests.support.notes"])
+ANN = Identity("https://issuer", "ann", {}, 9e9)
+BOB = Identity("https://issuer", "bob", {}, 9e9)
+
+
+@dataclass
+class Ticket:
+    """A mutation that was submitted, and its answers: one in the end."""
+
+    answers: list[Answer] = field(default_factory=list)
+    is_unwanted: bool = False
+
+    @property
+    def value(self) -> Any:
+        """What it returned."""
+        [answer] = self.answers
+        assert answer.error is None, answer
+        return json.loads(answer.value or b"")
+
+    @property
+    def error(self) -> Any:
+        """How it failed."""
+        [answer] = self.answers
+        assert answer.value is None
+        return answer.error
+
+
+class Rig:
+    """A node whose every wait is a method call.
+
+    Attributes:
+        store: the database.
+        engine: of the node.
+        batches: all batches that were sent; the last one may be in flight.
+        loads: pieces that were asked for.
+        loaded: pieces read from the database that have not reached the engine.
+        lookup: a request that the committer wants to know of.
+    """
+
+    def __init__(self, *rows: Fields, **options: Any) -> None:
+        self.store = ModelStore(SCHEMA)
+        self.store.write(*[("notes", fields["_id"], fields) for fields in rows])
+        self.clock = FakeClock()
+        self.engine = Engine(
+            SCHEMA, self.store.ts, clock=self.clock, cursor_secret=SECRET, **options
+        )
+        self.cache = FrameCache()
+        self.batches: list[Batch] = []
+        self.is_flying = False
+        self.loads: list[LoadRequest] = []
+        self.loaded: list[LoadResult] = []
+        self.lookup: RequestId | None = None
+
+    # --- clients
+
+    def submit(
+        self,
+        path: str,
+        session: str = "s",
+        request: int = 0,
+        *,
+        identity: Identity | None = None,
+        has_session: bool = True,
+        timeout_s: float = 15.0,
+        ticket: Ticket | None = None,
+        **args: Any,
+    ) -> Ticket:
+        """Submit a mutation of `tests.support.notes`."""
+        found = ticket or Ticket()
+        self.engine.committer.submit(
+            mutation_call(
+                REGISTRY.find(f"notes:{path}", "mutation"),
+                args,
+                identity,
+                RequestId(caller_of(identity), session, request),
+                Entropy(self.engine.now_ms(), 7),
+                self.clock.monotonic() + timeout_s,
+                found.answers.append,
+                max_bytes=MAX_BYTES,
+                is_unwanted=lambda: found.is_unwanted,
+                has_session=has_session,
+            )
+        )
+        return found
+
+    def call(self, path: str, journal: str | None = None, **args: Any) -> Call:
+        """Return the call of a query of `tests.support.notes`."""
+        return query_call(REGISTRY, f"notes:{path}", args, journal, max_bytes=MAX_BYTES)
+
+    def client(self, **options: Any) -> Client:
+        """Open a connection."""
+        return Client(self, **options)
+
+    # --- the node
+
+    def step(self) -> bool:
+        """Take one step; return whether the next one is due at once."""
+        self.engine.advance()
+        self.lookup = self.engine.committer.take_lookup() or self.lookup
+        if self.lookup is None:
+            batch = self.engine.next_batch()
+            if batch is not None:
+                assert not self.is_flying
+                self.is_flying = True
+                self.batches.append(batch)
+        self.loads += self.engine.take_loads()
+        is_busy = self.engine.settle(1.0)
+        self.loads += self.engine.take_loads()
+        self.cache.clear()
+        return is_busy
+
+    def land(self, outcome: BatchOutcome | None = None) -> BatchOutcome:
+        """End the flight as the database would, or with this outcome."""
+        batch = self.batches[-1]
+        assert self.is_flying
+        found = outcome or self.store.commit(batch)
+        own = found.commit if isinstance(found, Committed) and batch.must_commit else None
+        self.is_flying = False
+        self.engine.batch_landed(found, own)
+        return found
+
+    def tail(self, count: int | None = None) -> None:
+        """Read the log on."""
+        if self.engine.wants_commits:
+            self.engine.take_commits(self.store.log_after(self.engine.memory.ts)[:count])
+
+    def load(self) -> None:
+        """Read what was asked for; it arrives with `arrive`."""
+        self.loaded += [self.store.load(request) for request in self.loads]
+        self.loads.clear()
+
+    def arrive(self) -> None:
+        """Hand over all pieces that were read."""
+        results, self.loaded = self.loaded, []
+        for result in results:
+            self.engine.loaded(result)
+
+    def look_up(self) -> None:
+        """Answer the lookup."""
+        assert self.lookup is not None
+        found = self.store.find_settled([self.lookup])
+        self.lookup = None
+        self.engine.committer.looked_up(found, self.store.ts)
+
+    def write(self, *rows: Fields, **options: Any) -> Commit:
+        """Let somebody with psql write notes; one without an owner is deleted."""
+        versions = [("notes", f["_id"], f if "owner" in f else None) for f in rows]
+        return self.store.write(*versions, **options)
+
+    def turn(self) -> None:
+        """Let everything that can happen happen once."""
+        self.step()
+        self.load()
+        self.arrive()
+        if self.is_flying:
+            self.land()
+        if self.lookup is not None:
+            self.look_up()
+        self.tail()
+
+    def run(self, turns: int = 200) -> None:
+        """Go on until nothing is left to do; time passes as needed."""
+        for _ in range(turns):
+            self.turn()
+            is_busy = self.step()
+            if not (is_busy or self._has_work()):
+                return
+            self.clock.advance(0.1)
+        raise AssertionError("there is no end to it")
+
+    def _has_work(self) -> bool:
+        committer = self.engine.committer
+        return (
+            not committer.is_idle
+            or bool(self.loads or self.loaded or self.is_flying or self.lookup)
+            or self.engine.memory.ts < self.store.ts
+        )
+
+
+class Client:
+    """One connection: its worker, and what a JS client makes of its frames.
+
+    Attributes:
+        wire: the client's state; it asserts that the chain of versions holds.
+        results: what it shows, by query id: values, or texts of errors.
+        responses: mutation and action responses by request id.
+        order: what came, in order.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        identity: Identity | None = None,
+        max_queries: int = 20,
+        max_mutations: int = 200,
+        **connect: Any,
+    ) -> None:
+        self.rig = rig
+        self.wire = WireClient()
+        self.results: dict[int, Any] = {}
+        self.responses: dict[int, dict[str, Any]] = {}
+        self.order: list[str] = []
+        self.connection = opened(**connect)
+        self.wakes = 0
+        self.worker = SyncWorker(
+            self.connection,
+            rig.engine,
+            rig.cache,
+            prepare=self._prepare,
+            submit=self._submit,
+            has_output=self._has_output,
+            max_queries=max_queries,
+            max_mutations=max_mutations,
+            redact_errors=False,
+        )
+        self.worker.identity = identity
+        self.worker.connected()
+
+    def modify(self, *changes: tuple[int, Call | None]) -> None:
+        """Add queries by id; None removes."""
+        version = self.connection.received_query_set
+        modifications = [
+            {"type": "Remove", "queryId": query_id}
+            if call is None
+            else {
+                "type": "Add",
+                "queryId": query_id,
+                "udfPath": call.path,
+                "args": [json.loads(call.args_json)],
+                "journal": call.journal,
+            }
+            for query_id, call in changes
+        ]
+        message: Any = self.connection.receive(
+            json.dumps(
+                {
+                    "type": "ModifyQuerySet",
+                    "baseVersion": version,
+                    "newVersion": version + 1,
+                    "modifications": modifications,
+                }
+            )
+        )
+        self.worker.modify(message)
+
+    def add(self, query_id: int, path: str, **args: Any) -> None:
+        """Add one query."""
+        self.modify((query_id, self.rig.call(path, **args)))
+
+    def authenticate(self, identity: Identity | None) -> None:
+        """Become somebody else."""
+        version = self.connection.received_identity
+        message = {"type": "Authenticate", "baseVersion": version, "tokenType": "None"}
+        self.connection.receive(json.dumps(message))
+        self.worker.authenticated(identity)
+
+    def mutate(self, request: int, path: str, **args: Any) -> None:
+        """Send a mutation."""
+        message: Any = self.connection.receive(
+            json.dumps(
+                {
+                    "type": "Mutation",
+                    "requestId": request,
+                    "udfPath": f"notes:{path}",
+                    "args": [args],
+                }
+            )
+        )
+        self.worker.mutate(message)
+
+    def read(self, count: int | None = None) -> list[Outgoing]:
+        """Take frames off the wire, as a client that reads does."""
+        taken = [
+            self.worker.outbox.popleft()
+            for _ in range(len(self.worker.outbox) if count is None else count)
+        ]
+        for outgoing in taken:
+            self.worker.written(outgoing)
+            for frame in outgoing.frames:
+                self._take(frame)
+        return taken
+
+    def _take(self, frame: bytes) -> None:
+        message = json.loads(frame)
+        if message["type"].endswith("Response"):
+            self.order.append(f"response {message['requestId']}")
+            self.responses[message["requestId"]] = message
+            return
+        self.order.append("transition")
+        self.wire.take(frame)
+        for change in message.get("modifications", ()):
+            if change["type"] == "QueryRemoved":
+                self.results.pop(change["queryId"], None)
+            else:
+                self.results[change["queryId"]] = change.get("value", change.get("errorMessage"))
+
+    def _has_output(self) -> None:
+        self.wakes += 1
+
+    def _prepare(self, add: Add) -> Call:
+        return query_call(REGISTRY, add.udf_path, add.args, add.journal, max_bytes=MAX_BYTES)
+
+    def _submit(
+        self, worker: SyncWorker, message: Mutation, identity: Identity | None, answer: Any
+    ) -> None:
+        try:
+            function = REGISTRY.find(message.udf_path, "mutation")
+        except ParleyError as error:
+            answer(Answer(error=error, ts=self.rig.engine.memory.ts))
+            return
+        self.rig.engine.committer.submit(
+            mutation_call(
+                function,
+                message.args,
+                identity,
+                RequestId(caller_of(identity), worker.connection.session_id, message.request_id),
+                Entropy(self.rig.engine.now_ms(), 7),
+                self.rig.clock.monotonic() + 15.0,
+                answer,
+                max_bytes=MAX_BYTES,
+                is_unwanted=lambda: worker.is_closed,
+            )
+        )
