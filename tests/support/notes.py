@@ -101,6 +101,14 @@ async def remove(ctx: MutationCtx, id: str) -> Any:
 
 
 @mutation
+async def copy_rank(ctx: MutationCtx, to: str, id: str) -> Any:
+    """Write first, then read: make the note `to`, and give it the rank of another."""
+    await ctx.db.insert("notes", {"_id": to, "owner": "copy"})
+    other = await ctx.db.get("notes", id)
+    await ctx.db.patch("notes", to, {"rank": other and other.get("rank")})
+
+
+@mutation
 async def count(ctx: MutationCtx, owner: str) -> Any:
     """Count an owner's notes and write nothing."""
     return len(await ctx.db.query("notes").with_index("by_owner", owner=owner).collect())

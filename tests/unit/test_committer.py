@@ -308,6 +308,23 @@ def test_requests_settled_elsewhere_hold_up_nobody() -> None:
     assert (settled.value, fresh.value) == (1, 3)
 
 
+def test_what_follows_a_repeat_runs_on_what_the_first_run_left() -> None:
+    rig = ready(Rig(note(1, rank=0)))
+    bumps(rig, "a")
+    rig.step()
+    elsewhere = rig.store.commit(rig.batches[-1])
+    assert isinstance(elsewhere, Committed)
+
+    rig.land()
+    bumps(rig, "b")
+    rig.step()
+    assert len(rig.batches) == 1
+
+    rig.tail()
+    rig.step()
+    assert rig.batches[-1].head >= elsewhere.commit.ts
+
+
 # --- refusals
 
 
@@ -591,6 +608,18 @@ def test_missing_rows_are_loaded_while_others_go_on() -> None:
 
     rig.run()
     assert waiting[0].value == 6
+
+
+def test_what_was_written_before_rows_were_missing_is_undone() -> None:
+    rig = ready(Rig(note(2, rank=5)))
+
+    copied = rig.submit("copyRank", "a", to=uuid(1), id=uuid(2))
+    [bumped] = bumps(rig, "b")
+    rig.run()
+
+    assert bumped.value == 1
+    assert isinstance(copied.error, WriteRejected)
+    assert rank(rig) == 1
 
 
 def test_rows_that_cannot_be_had_are_an_answer() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from parley.engine.engine import MutationIds
+from parley.engine.transaction import MutationIds
 from parley.functions.context import (
     ActionCtx,
     Auth,

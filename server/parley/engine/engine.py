@@ -21,13 +21,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
-from parley.clock import Clock, uuid7
+from parley.clock import Clock
 from parley.engine.batch import Mutation
 from parley.engine.committer import Committer
 from parley.engine.live import Call, LiveQueries, LiveQuery, Result, digest_of
 from parley.engine.memory import Installed, Memory
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
-from parley.engine.transaction import Limits, Overlay, RunTransaction
+from parley.engine.transaction import Limits, MutationIds, Overlay, Read, RunTransaction
 from parley.errors import FunctionFailed, Internal, LimitExceeded, ParleyError
 from parley.functions.context import Auth, Entropy, MutationCtx, QueryCtx
 from parley.functions.database import DatabaseReader, DatabaseWriter
@@ -165,17 +165,21 @@ class Engine:
                 self._resume(self._waiting.pop(result.request, []))
             case Installed.TOO_NEW:
                 self._early.append(result)
-            case Installed.TOO_OLD:
+            case Installed.TOO_OLD if result.request in self._waiting:
                 self._new_loads.append(result.request)
 
     def load_failed(self, request: LoadRequest, error: ParleyError) -> None:
         """Fail whatever waits for a piece that cannot be had."""
         failure = error if isinstance(error, FunctionFailed) else Internal(error.message)
+        table = self.memory.schema.tables.get(request.table)
+        is_known = table is not None and request.index in table.indexes
+        # Tried again when the table changes next.
+        reads = [Read.of_load(request)] if is_known else []
         for waiter in self._waiting.pop(request, []):
             if isinstance(waiter, Mutation):
                 self.committer.load_failed(waiter, error)
             else:
-                self._settle(waiter, [], self._failure(failure, None))
+                self._settle(waiter, reads, self._failure(failure, None))
 
     def reset(self, schema: Schema, ts: int) -> None:
         """Begin anew at `ts`: the log was lost, the tables changed, or the database is another."""
@@ -275,18 +279,18 @@ class Engine:
         outcome = drive(call.function.handler(ctx, **call.args), call.function.path)
         transaction.close()
         if isinstance(outcome, LoadRequest):
-            self._wait(query, outcome)
+            self._wait(query, outcome, transaction.reads)
         elif isinstance(outcome, NeedsIdentity):
             self._split(query)
         else:
             query.journal = pager.journal or query.journal
             self._settle(query, transaction.reads, self._result(outcome, pager.journal))
 
-    def _wait(self, query: LiveQuery, request: LoadRequest) -> None:
+    def _wait(self, query: LiveQuery, request: LoadRequest, reads: list[Read]) -> None:
         query.loads += 1
         if query.loads > self.max_loads:
             error = LimitExceeded("a function had to load too many ranges; memory is too small")
-            self._settle(query, [], self._failure(error, None))
+            self._settle(query, [*reads, Read.of_load(request)], self._failure(error, None))
         else:
             self._want(request, query)
 
@@ -318,7 +322,7 @@ class Engine:
         said = message.partition("\n")[2].encode() + b"\0" + (data or b"")
         return Result(failed_tail(message, data, journal), digest_of(b"!" + said), None, error)
 
-    def _settle(self, query: LiveQuery, reads: Any, result: Result) -> None:
+    def _settle(self, query: LiveQuery, reads: Iterable[Read], result: Result) -> None:
         self.live.file(query, reads)
         query.is_dirty = False
         query.loads = 0
@@ -373,24 +377,6 @@ class Engine:
                 self.committer.loaded(waiter)
             else:
                 self._dirty.append(waiter)
-
-
-class MutationIds:
-    """Fresh row ids of one call: the same sequence on every run of it."""
-
-    def __init__(self, entropy: Entropy) -> None:
-        self._entropy = entropy
-        self._count = 0
-
-    def next(self) -> str:
-        """Return the next id: ordered within the call, random otherwise."""
-        self._count += 1
-        # 12 bits of order in front of 62 bits of chance: rows of one call sort as they were made.
-        order = min(self._count, 0xFFF) << 62
-        chance = int.from_bytes(
-            digest_of(b"%d/%d" % (self._entropy.seed, self._count))[:8], "big"
-        ) & ((1 << 62) - 1)
-        return uuid7(self._entropy.now_ms, order | chance)
 
 
 class Stats:

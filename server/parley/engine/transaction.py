@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from parley.clock import uuid7
 from parley.engine.memory import Memory
 from parley.engine.ranges import Row
 from parley.errors import LimitExceeded, ValueInvalid
+from parley.functions.context import Entropy
 from parley.functions.transaction import Scan
 from parley.store.rows import document_of, encode_row
 from parley.store.tables import (
@@ -59,6 +62,12 @@ class Read:
     lower: Cut
     upper: Cut
 
+    @classmethod
+    def of_load(cls, request: LoadRequest) -> Read:
+        """Return what somebody depends on who could not read what this asked for."""
+        table, index, prefix = request.table, request.index, request.prefix
+        return cls(table, table, index, prefix, request.after, request.before)
+
 
 class Overlay:
     """Writes that memory does not hold yet: of this run, and of earlier ones in the same batch.
@@ -93,6 +102,24 @@ class Overlay:
                 self.rows[table][row_id] = document
             else:
                 del self.rows[table][row_id]
+
+
+class MutationIds:
+    """Fresh row ids of one call: the same sequence on every run of it."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+        self._count = 0
+
+    def next(self) -> str:
+        """Return the next id: ordered within the call, random otherwise."""
+        self._count += 1
+        # 12 bits of order in front of 62 bits of chance: rows of one call sort as they were made.
+        order = min(self._count, 0xFFF) << 62
+        seed = b"%d/%d" % (self._entropy.seed, self._count)
+        digest = hashlib.blake2b(seed, digest_size=8).digest()
+        chance = int.from_bytes(digest, "big") & ((1 << 62) - 1)
+        return uuid7(self._entropy.now_ms, order | chance)
 
 
 class RunTransaction:
