@@ -585,7 +585,7 @@ async def test_a_handshake_that_is_wrong_gets_an_answer(
 
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     await raw.until_gone()
-    raw.abort()
+    await raw.abort()
 
 
 @pytest.mark.parametrize(
@@ -607,7 +607,7 @@ async def test_bytes_that_are_no_http_are_refused(web: WebServer, data: bytes) -
         answer = await asyncio.wait_for(reader.read(1 << 16), 10)
         raw = RawSocket(reader, writer)
         await raw.until_gone()
-        raw.abort()
+        await raw.abort()
 
     assert answer.split(b" ")[1] in {b"400", b"431"}
 
@@ -616,7 +616,7 @@ async def test_compression_is_not_agreed_to(web: WebServer) -> None:
     offer = "permessage-deflate; client_max_window_bits"
 
     head, raw = await handshake(web.port, headers={"Sec-WebSocket-Extensions": offer})
-    raw.abort()
+    await raw.abort()
 
     assert head.startswith(b"HTTP/1.1 101 ")
     assert b"sec-websocket-extensions" not in head.lower()
@@ -640,6 +640,6 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(web: WebServer, opco
                 raw.send(opcode, modify(add(0)).encode())
         for _ in range(20):
             _, raw = await asyncio.wait_for(handshake(web.port), 5)
-            raw.abort()
+            await raw.abort()
         await client.mutate("probe:add", {"name": "beside the vanished"})
         await until(lambda: web.services.admission.total == 1)

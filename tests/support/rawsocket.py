@@ -8,6 +8,7 @@ async with open_raw(server.port) as raw:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -105,9 +106,11 @@ class RawSocket:
         except ConnectionError:
             pass
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Vanish, as a process that is killed does."""
         self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
 
 
 async def handshake(
@@ -140,4 +143,4 @@ async def open_raw(port: int, *, session: str | None = None) -> AsyncIterator[Ra
     try:
         yield raw
     finally:
-        raw.abort()
+        await raw.abort()

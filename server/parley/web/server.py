@@ -26,6 +26,7 @@ from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
 _GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays below 10 s
+_ABORT_S: Final = 6.0  # in which it closes connections in order
 _BACKLOG: Final = 2048
 _TOO_LONG: Final = "the head of a request may be 16 KiB, and a line of a handshake 8"
 _STATUS_LINES: Final = {
@@ -114,6 +115,11 @@ class GuardedHttp(HttpToolsProtocol):
         if not socket.handshake_initiated and not self.transport.is_closing():
             self.transport.write(_last_words(431, _TOO_LONG))
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """Finish what is being answered, but do not wait for who does not read it."""
+        super().shutdown()
+        self.loop.call_later(_ABORT_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
@@ -215,6 +221,8 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
             super().shutdown()
         else:
             begin_drain()
+        # A transport that is left when its loop ends would keep uvloop, and so the process, going.
+        self.loop.call_later(_ABORT_S, self.transport.abort)
 
     def _linger(self) -> None:
         # uvicorn closes in order, which waits for ever for a peer that does not read.

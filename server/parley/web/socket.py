@@ -334,11 +334,12 @@ class SyncSocket:
 
 
 def _how(done: set[asyncio.Future[None]]) -> _Ended:
-    """Return why the first of a socket's tasks ended."""
+    """Return why a socket's tasks ended."""
     errors = [task.exception() for task in done]
-    for error in errors:
-        if isinstance(error, _Ended):
-            return error
+    ends = [error for error in errors if isinstance(error, _Ended)]
+    if ends:
+        # What we do ourselves makes the connection go away, which is then seen too.
+        return next((end for end in ends if end.code != _GONE), ends[0])
     log.error("a sync socket failed", exc_info=errors[0])
     return _Ended(closing_for(errors[0] or ShuttingDown("ended")), "InternalServerError")
 
