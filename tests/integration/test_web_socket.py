@@ -541,13 +541,13 @@ async def test_a_trusted_proxy_tells_the_address(web_dsn: str) -> None:
 BIG = 400_000  # bytes: two such results are more than what the kernel takes for a small window
 
 
-async def never_reading(web: WebServer, name: str) -> RawSocket:
-    """Return a client that subscribed to a box and reads nothing from then on."""
+async def never_reading(web: WebServer, path: str, **args: str) -> RawSocket:
+    """Return a client that has subscribed to a query and reads nothing from then on."""
     _, raw = await handshake(web.port, "/api/sync")
     # What nobody reads is to stay in the server and the kernel, not in this process.
     raw.writer.transport.pause_reading()
     raw.say(type="Connect", sessionId=str(uuid4()), connectionCount=0)
-    adding = {"type": "Add", "queryId": 0, "udfPath": "probe:take", "args": [{"name": name}]}
+    adding = {"type": "Add", "queryId": 0, "udfPath": path, "args": [args]}
     raw.say(type="ModifyQuerySet", baseVersion=0, newVersion=1, modifications=[adding])
     return raw
 
@@ -570,7 +570,7 @@ async def filling(web: WebServer, name: str) -> AsyncIterator[tuple[SyncClient, 
 
 async def test_a_slow_reader_gets_few_transitions_and_then_the_newest(web: WebServer) -> None:
     name, count = next(names), 30
-    raw = await never_reading(web, name)
+    raw = await never_reading(web, "probe:take", name=name)
     async with filling(web, name) as (_, fill):
         for number in range(count):
             await fill(number)
@@ -601,7 +601,7 @@ async def test_a_reader_that_stalls_is_dropped_and_its_neighbour_never_waits(
 ) -> None:
     name = next(names)
     with serving_web(web_dsn, send_stall_timeout_s=0.3) as server:
-        raw = await never_reading(server, name)
+        raw = await never_reading(server, "probe:take", name=name)
         async with filling(server, name) as (client, fill):
             for number in itertools.count():
                 await fill(number)
@@ -614,20 +614,29 @@ async def test_a_reader_that_stalls_is_dropped_and_its_neighbour_never_waits(
 
 
 async def test_a_reader_that_is_slow_but_goes_on_is_not_dropped(web_dsn: str) -> None:
-    name = next(names)
-    with serving_web(web_dsn, send_stall_timeout_s=0.2) as server:
-        raw = await never_reading(server, name)
-        async with filling(server, name) as (_, fill):
-            for number in range(6):
-                await fill(number)
-            for _ in range(6):
-                raw.writer.transport.resume_reading()
-                await raw.reader.readexactly(60_000)
-                raw.writer.transport.pause_reading()
-                await asyncio.sleep(0.1)
+    topic = next(names)
+    database = await asyncpg.connect(web_dsn)
 
-            assert server.services.admission.total == 2
+    async def write(count: int) -> None:
+        body = "x" * 1_100_000
+        insert = "insert into entries (topic, position, body) values ($1, $2, $3)"
+        await database.executemany(insert, [(topic, number, body) for number in range(count)])
+
+    await write(7)
+    with serving_web(web_dsn, send_stall_timeout_s=0.4) as server:
+        raw = await never_reading(server, "probe:bodies", topic=topic)
+        await until(lambda: server.unsent_bytes() > 0)
+        await write(1)  # a second Transition, which has to wait for the first to be read
+        await until(lambda: any(socket.has_output for socket in list(server.services.sockets)))
+
+        raw.writer.transport.resume_reading()
+        for _ in range(20):  # in all, longer than one may take who takes nothing
+            await raw.reader.readexactly(350_000)
+            await asyncio.sleep(0.05)
+
+        assert server.services.admission.total == 1
         await raw.abort()
+    await database.close()
 
 
 async def test_an_http_answer_that_nobody_reads_is_dropped(
