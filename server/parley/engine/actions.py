@@ -6,7 +6,6 @@ that they run for. At most once: an action is never tried again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +19,6 @@ from parley.values import decode, encode
 
 if TYPE_CHECKING:
     from parley.engine.node import Node
-
-log = logging.getLogger(__name__)
 
 MAX_ACTIONS: Final = 1000
 
@@ -59,7 +56,6 @@ class Actions:
         except ParleyError:
             raise
         except Exception as error:
-            log.exception("action %s failed", function.path)
             raise Internal(f"{type(error).__name__}: {error}") from error
         finally:
             self._running -= 1

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 from parley.clock import Clock
 from parley.engine.batch import Mutation
 from parley.engine.committer import Committer
+from parley.engine.failures import report
 from parley.engine.live import Call, LiveQueries, LiveQuery, Result, digest_of
 from parley.engine.memory import Installed, Memory
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
@@ -317,10 +318,12 @@ class Engine:
         return Result(tail, digest_of(value), slice(start, start + len(value)), None)
 
     def _failure(self, error: FunctionFailed, journal: str | None) -> Result:
-        message, data = error_text(error, secrets.token_hex(8), redact=self._redact)
+        request_id = secrets.token_hex(8)
+        message, data = error_text(error, request_id, redact=self._redact)
         # The request id differs on each run and says nothing new to a client.
         said = message.partition("\n")[2].encode() + b"\0" + (data or b"")
-        return Result(failed_tail(message, data, journal), digest_of(b"!" + said), None, error)
+        tail = failed_tail(message, data, journal)
+        return Result(tail, digest_of(b"!" + said), None, error, request_id)
 
     def _settle(self, query: LiveQuery, reads: Iterable[Read], result: Result) -> None:
         self.live.file(query, reads)
@@ -329,6 +332,8 @@ class Engine:
         is_new = query.result is None or query.result.digest != result.digest
         if is_new:
             query.result = result
+            if result.error is not None:
+                report(result.error, result.request_id, query.call.path)
         query.tell(is_new=is_new)
 
     def _run_mutation(

@@ -69,12 +69,14 @@ class Result:
         digest: equal for results that a client cannot tell apart.
         value_at: where in `tail` the value's wire JSON stands; nowhere for a failure.
         error: the failure.
+        request_id: of the failure, as its text says.
     """
 
     tail: bytes
     digest: bytes
     value_at: slice | None
     error: FunctionFailed | None
+    request_id: str = ""
 
     @property
     def value(self) -> bytes:

@@ -8,7 +8,6 @@ pure not by promise but because nothing impure can be awaited.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, cast
@@ -16,8 +15,6 @@ from typing import Any, Final, NoReturn, cast
 from parley.errors import FunctionFailed, Internal
 from parley.functions.context import IdentityNeeded
 from parley.store.types import LoadRequest
-
-log = logging.getLogger(__name__)
 
 _IMPURE: Final = (
     "queries and mutations may await only ctx.db and ctx.auth; "
@@ -76,7 +73,7 @@ _NO_LOOP: Final = cast("asyncio.AbstractEventLoop", _NoLoop())
 def drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
     """Run `coroutine` until it returns, fails, or lacks rows; it is closed in every case.
 
-    Unexpected exceptions are logged here, once, and become `Internal`.
+    Unexpected exceptions become `Internal`, with the exception as its cause.
     """
     loop = asyncio._get_running_loop()
     # create_task, sleep and network calls fail at once instead of escaping the transaction.
@@ -85,7 +82,6 @@ def drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
         outcome = _drive(coroutine, path)
         coroutine.close()  # runs the function's `finally` blocks, if it has not ended
     except _ENDINGS as error:
-        log.exception("function %s failed", path)
         outcome = Failed(Internal(f"{type(error).__name__}: {error}"))
         outcome.error.__cause__ = error
     finally:

@@ -8,6 +8,7 @@ client has fewer than two Transitions unread. Until then changes coalesce. No I/
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,19 +17,23 @@ from typing import Final
 
 from parley.engine.batch import Answer
 from parley.engine.engine import Engine
+from parley.engine.failures import report
 from parley.engine.live import Call, LiveQuery, Result
 from parley.errors import (
     FunctionFailed,
     LimitExceeded,
     Overloaded,
     ParleyError,
+    ShuttingDown,
     TooManyMutations,
 )
 from parley.identity import Identity
 from parley.protocol import responses
-from parley.protocol.connection import Connection, State, frames
+from parley.protocol.connection import ChainBroken, Connection, State, frames
 from parley.protocol.error_text import error_text, request_id_for
 from parley.protocol.messages import Add, ModifyQuerySet, Mutation, Remove
+
+log = logging.getLogger(__name__)
 
 MAX_UNREAD_TRANSITIONS: Final = 2
 MAX_UNREAD_BYTES: Final = 8 << 20
@@ -226,7 +231,13 @@ class SyncWorker:
         changes = self._take_changes()
         if not changes and not self._removed and not self._is_owed:
             return
-        self._send_transition(ts, changes)
+        try:
+            self._send_transition(ts, changes)
+        except ChainBroken as error:
+            # Ours to mend, but this connection's alone: the others go on.
+            log.critical("a version chain would have broken", exc_info=error)
+            self.failure = ShuttingDown("this connection cannot go on")
+            self._has_output()
 
     # --- inside
 
@@ -263,7 +274,7 @@ class SyncWorker:
             )
 
         if stamp is None:
-            # The key holds the results, so that no other can stand for them by a re-used id.
+            # The key holds the results, so that no other can stand for them by a reused id.
             made = self._cache.get((start, end, tuple(changes), tuple(removed), can_chunk), build)
         else:
             made = tuple(build())
@@ -332,6 +343,7 @@ class SyncWorker:
             self.respond(responses.mutation_succeeded(message.request_id, value, answer.ts or 0))
         elif isinstance(error, FunctionFailed):
             name = request_id_for(self.connection.session_id, message.request_id)
+            report(error, name, message.udf_path)
             text, data = error_text(error, name, redact=self._redact)
             self.respond(responses.mutation_failed(message.request_id, text, data))
         else:

@@ -38,7 +38,11 @@ def _details(error: BaseException, redact: bool) -> tuple[str, bytes | None]:
         return _app_error(error)
     if isinstance(error, FunctionFailed) and not isinstance(error, Internal):
         return error.message, None
-    return "" if redact else f"Uncaught {type(error).__name__}: {error}", None
+    if redact:
+        return "", None
+    # An Internal's message names the exception that it stands for.
+    name = "" if isinstance(error, Internal) else f"{type(error).__name__}: "
+    return f"Uncaught {name}{error}", None
 
 
 def _app_error(error: AppError) -> tuple[str, bytes | None]:

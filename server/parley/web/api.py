@@ -16,11 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from parley.auth.admin import admin_identity
+from parley.engine.failures import report
 from parley.engine.live import Result
 from parley.errors import (
     AuthRejected,
     FunctionFailed,
-    Internal,
     ParleyError,
     ProtocolViolation,
     TooLarge,
@@ -83,7 +83,8 @@ class Api:
         request_id: in the answer's header, in the text of a failure, and in the log.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, route: str) -> None:
+        self._route = route
         self.request_id = secrets.token_hex(8)
         self._services = services
 
@@ -223,8 +224,7 @@ class Api:
         return _success(result.value, form)
 
     def _failure(self, error: FunctionFailed) -> bytes:
-        if isinstance(error, Internal):
-            log.error("request %s failed: %s", self.request_id, error.message)
+        report(error, self.request_id, f"called by /api/{self._route}")
         text, data = error_text(error, self.request_id, redact=self._services.redact_errors)
         shown = b"" if data is None else b',"errorData":%b' % data
         return b'{"status":"error","errorMessage":%b%b}' % (orjson.dumps(text), shown)
@@ -232,7 +232,7 @@ class Api:
 
 async def answer(services: Services, name: str, request: Request) -> Response:
     """Return the answer of the route `name`: errors as answers, time measured, id told."""
-    api = Api(services)
+    api = Api(services, name)
     endpoint: Callable[[Request], Awaitable[Response]] = getattr(api, name)
     with services.metrics.http_seconds.labels(name).time():
         try:

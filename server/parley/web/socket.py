@@ -18,6 +18,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from parley.auth.admin import admin_identity
+from parley.engine.failures import report
 from parley.errors import (
     AuthRejected,
     AuthUnavailable,
@@ -227,6 +228,7 @@ class SyncSocket:
                 self._worker.respond(responses.action_succeeded(message.request_id, result))
             else:
                 name = request_id_for(session_id, message.request_id)
+                report(result, name, message.udf_path)
                 text, data = error_text(result, name, redact=self._services.redact_errors)
                 self._worker.respond(responses.action_failed(message.request_id, text, data))
             self._services.node.wake()
