@@ -1,0 +1,432 @@
+"""What can break, and when it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from tests.faults.cluster import Cluster, Node
+from tests.faults.history import History
+from tests.faults.proxy import Link
+
+# (cluster, chance, seconds) -> a context in which it is broken; it yields the node, if only one is.
+Fault = Callable[[Cluster, random.Random, float], AbstractAsyncContextManager[int | None]]
+
+REST_S: Final = (0.3, 2.0)
+BROKEN_S: Final = (0.3, 3.0)
+
+
+@dataclass(frozen=True)
+class Happened:
+    """A fault that was had: its name, when (monotonic), and at which node, if only one."""
+
+    name: str
+    began: float
+    healed: float
+    node: int | None
+
+
+def _pick(cluster: Cluster, rng: random.Random) -> Node:
+    return rng.choice(cluster.nodes)
+
+
+async def _restart(node: Node) -> None:
+    await node.start()
+    await node.until_ready()
+
+
+@asynccontextmanager
+async def kill_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """`kill -9` of a node."""
+    node = _pick(cluster, rng)
+    node.signal(signal.SIGKILL)
+    await node.gone()
+    try:
+        yield node.number
+    finally:
+        await _restart(node)
+
+
+@asynccontextmanager
+async def end_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """SIGTERM, as a deploy does, and a restart."""
+    node = _pick(cluster, rng)
+    node.signal(signal.SIGTERM)
+    await node.gone()
+    try:
+        yield node.number
+    finally:
+        await _restart(node)
+
+
+@asynccontextmanager
+async def pause_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """SIGSTOP, then SIGCONT."""
+    node = _pick(cluster, rng)
+    node.signal(signal.SIGSTOP)
+    try:
+        yield node.number
+    finally:
+        node.signal(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def starve_node(cluster: Cluster, rng: random.Random, s: float) -> AsyncIterator[int | None]:
+    """50 ms on, 50 ms off."""
+    node = _pick(cluster, rng)
+
+    async def flicker() -> None:
+        while True:
+            node.signal(signal.SIGSTOP)
+            await asyncio.sleep(0.05)
+            node.signal(signal.SIGCONT)
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(flicker())
+    try:
+        yield node.number
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        node.signal(signal.SIGCONT)
+
+
+def _link_fault(
+    side: str, set_fault: Callable[[Link, random.Random], None]
+) -> Callable[[Cluster, random.Random, float], AsyncIterator[int | None]]:
+    async def broken(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+        node = _pick(cluster, rng)
+        link = node.front if side == "front" else node.back
+        set_fault(link, rng)
+        try:
+            yield node.number
+        finally:
+            link.heal()
+
+    return broken
+
+
+def _delay(link: Link, rng: random.Random) -> None:
+    link.delay_s = rng.uniform(0.005, 0.08)
+    link.split_bytes = rng.choice([0, 1, 7, 100])
+
+
+def _cut_off(link: Link, _rng: random.Random) -> None:
+    link.is_open = False
+    link.reset()
+
+
+def _reset(link: Link, rng: random.Random) -> None:
+    link.cut_some(rng.choice([0.5, 1.0]))
+
+
+def _cut_midstream(link: Link, rng: random.Random) -> None:
+    link.cut_after_bytes = rng.randint(1, 4000)
+
+
+def _drop_replies(link: Link, _rng: random.Random) -> None:
+    link.drops_down = True
+
+
+def _drop_requests(link: Link, _rng: random.Random) -> None:
+    link.drops_up = True
+
+
+def _deafen(link: Link, _rng: random.Random) -> None:
+    link.deafens_listeners = True
+
+
+@asynccontextmanager
+async def _backends(
+    cluster: Cluster, condition: str, share: float, rng: random.Random
+) -> AsyncIterator[int | None]:
+    connection = await cluster.connect()
+    try:
+        pids = [
+            row["pid"]
+            for row in await connection.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'parley' AND "
+                + condition
+                + " AND pid <> pg_backend_pid()"
+            )
+        ]
+        for pid in pids:
+            if rng.random() < share:
+                await connection.execute("SELECT pg_terminate_backend($1)", pid)
+        yield None
+    finally:
+        await connection.close()
+
+
+def kill_backends(
+    cluster: Cluster, rng: random.Random, _s: float
+) -> AbstractAsyncContextManager[int | None]:
+    """`pg_terminate_backend` of some of the nodes' connections."""
+    return _backends(cluster, "true", rng.choice([0.3, 1.0]), rng)
+
+
+def kill_listeners(
+    cluster: Cluster, rng: random.Random, _s: float
+) -> AbstractAsyncContextManager[int | None]:
+    """`pg_terminate_backend` of the connections that LISTEN."""
+    return _backends(cluster, "(query LIKE 'LISTEN%' OR query LIKE '%pg_notify%')", 1.0, rng)
+
+
+@asynccontextmanager
+async def pause_backend(
+    cluster: Cluster, rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """SIGSTOP of a backend of a node, perhaps in the middle of a commit."""
+    connection = await cluster.connect()
+    rows = await connection.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'parley'"
+        " ORDER BY state = 'active' DESC, state_change DESC LIMIT 4"
+    )
+    await connection.close()
+    pids = [row["pid"] for row in rows]
+    chosen = rng.sample(pids, min(len(pids), rng.randint(1, 2)))
+    for pid in chosen:
+        _signal(pid, signal.SIGSTOP)
+    try:
+        yield None
+    finally:
+        for pid in chosen:
+            _signal(pid, signal.SIGCONT)
+
+
+def _signal(pid: int, what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself
+        os.kill(pid, what)
+
+
+@asynccontextmanager
+async def kill_postgres(
+    cluster: Cluster, rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """`kill -9` of the postmaster, or its immediate stop; then crash recovery."""
+    await cluster.postgres.kill(rng.choice([signal.SIGKILL, signal.SIGQUIT]))
+    try:
+        yield None
+    finally:
+        await cluster.postgres.start()
+
+
+@asynccontextmanager
+async def hold_rows(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """Somebody locks rows that many write, and goes for a coffee."""
+    connection = await cluster.connect()
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        table = rng.choice(["accounts", "cells"])
+        await connection.execute(
+            f"SELECT FROM public.{table} WHERE name % 4 = 0 ORDER BY name FOR UPDATE"
+        )
+        yield None
+        await transaction.rollback()
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def hold_turn(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """Somebody takes the lock around the choice of a ts, and keeps it for a second."""
+    connection = await cluster.connect()
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("SELECT parley.take_turn()")
+        await asyncio.sleep(rng.uniform(0.2, 1.0))
+        await transaction.rollback()
+        yield None
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def hog_connections(
+    cluster: Cluster, _rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """All of Postgres's connections are taken, and the nodes lose theirs."""
+    held: list[asyncpg.Connection[Any]] = []
+    try:
+        killer = await cluster.connect()
+        held.append(killer)
+        await killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'parley'"
+        )
+        try:
+            while len(held) < 110:
+                held.append(await cluster.connect())
+        except (asyncpg.PostgresError, OSError, TimeoutError):
+            pass  # that was the last one
+        yield None
+    finally:
+        for connection in held:
+            connection.terminate()
+
+
+@asynccontextmanager
+async def bulk_update(
+    cluster: Cluster, _rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """Somebody touches every item at once."""
+    connection = await cluster.connect()
+    try:
+        began = time.monotonic()
+        async with connection.transaction():
+            txid = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
+            tag = await connection.execute("UPDATE public.items SET pos = pos WHERE pos < 500")
+        cluster.bulk_updates.append((txid, began, time.monotonic(), int(tag.split()[-1])))
+        yield None
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def cut_all_clients(
+    cluster: Cluster, _rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """Everybody reconnects at once."""
+    for node in cluster.nodes:
+        node.front.reset()
+    yield None
+
+
+@asynccontextmanager
+async def roll(cluster: Cluster, _rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """A deploy: one node after another ends in order and starts again."""
+    for node in cluster.nodes:
+        node.signal(signal.SIGTERM)
+        await node.gone()
+        await _restart(node)
+    yield None
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "kill-node": kill_node,
+    "end-node": end_node,
+    "pause-node": pause_node,
+    "starve-node": starve_node,
+    "clients-slow": asynccontextmanager(_link_fault("front", _delay)),
+    "clients-reset": asynccontextmanager(_link_fault("front", _reset)),
+    "clients-cut-off": asynccontextmanager(_link_fault("front", _cut_off)),
+    "clients-cut-midstream": asynccontextmanager(_link_fault("front", _cut_midstream)),
+    "clients-lose-replies": asynccontextmanager(_link_fault("front", _drop_replies)),
+    "clients-lose-requests": asynccontextmanager(_link_fault("front", _drop_requests)),
+    "postgres-slow": asynccontextmanager(_link_fault("back", _delay)),
+    "postgres-reset": asynccontextmanager(_link_fault("back", _reset)),
+    "postgres-cut-off": asynccontextmanager(_link_fault("back", _cut_off)),
+    "postgres-cut-midstream": asynccontextmanager(_link_fault("back", _cut_midstream)),
+    "postgres-lose-replies": asynccontextmanager(_link_fault("back", _drop_replies)),
+    "postgres-lose-requests": asynccontextmanager(_link_fault("back", _drop_requests)),
+    "listen-deaf": asynccontextmanager(_link_fault("back", _deafen)),
+    "kill-backends": kill_backends,
+    "kill-listeners": kill_listeners,
+    "pause-backend": pause_backend,
+    "kill-postgres": kill_postgres,
+    "hold-rows": hold_rows,
+    "hold-turn": hold_turn,
+    "hog-connections": hog_connections,
+    "bulk-update": bulk_update,
+    "cut-all-clients": cut_all_clients,
+    "roll": roll,
+}
+# These do not mix with others: they need the database, or stand in their own way.
+_ALONE: Final = {"kill-postgres", "hog-connections", "roll", "end-node", "kill-node"}
+
+
+async def run_schedule(
+    schedule: str,
+    cluster: Cluster,
+    rng: random.Random,
+    seconds: float,
+    history: History,
+    only: tuple[str, ...] = (),
+) -> list[Happened]:
+    """Break things for so long, heal everything, and return what happened.
+
+    Schedules: calm (nothing), single (one fault after another, each kind in turn), pairs (two at a
+    time), swizzle (edges clogged one by one, then freed in another order), pauses (a node is killed
+    at a named point of its work).
+    """
+    happened: list[Happened] = []
+    end = time.monotonic() + seconds
+    if schedule == "calm":
+        await asyncio.sleep(seconds)
+        return happened
+    if schedule == "pauses":
+        from tests.faults.pauses import run_pauses
+
+        return await run_pauses(cluster, rng, end, history)
+    names = [name for name in FAULTS if not only or name in only]
+    queue: list[str] = []
+    while time.monotonic() < end:
+        if schedule == "swizzle":
+            await _swizzle(cluster, rng, history, happened)
+            continue
+        if not queue:
+            queue = rng.sample(names, len(names))
+        name = queue.pop()
+        chosen = [name]
+        if schedule == "pairs" and name not in _ALONE:
+            partners = [other for other in names if other != name and other not in _ALONE]
+            chosen += rng.sample(partners, min(1, len(partners)))
+        await _break(chosen, cluster, rng, history, happened)
+        cluster.rebalance()
+        await asyncio.sleep(min(rng.uniform(*REST_S), max(0.0, end - time.monotonic())))
+    return happened
+
+
+async def _break(
+    names: list[str],
+    cluster: Cluster,
+    rng: random.Random,
+    history: History,
+    happened: list[Happened],
+) -> None:
+    seconds = rng.uniform(*BROKEN_S)
+    began = time.monotonic()
+    nodes: list[int | None] = []
+    history.add("fault", names=names)
+    async with AsyncExitStack() as stack:
+        for name in names:
+            fault = FAULTS[name](cluster, rng, seconds)
+            nodes.append(await stack.enter_async_context(fault))
+        await asyncio.sleep(seconds)
+    healed = time.monotonic()
+    while cluster.bulk_updates:
+        txid, since, until, rows = cluster.bulk_updates.pop()
+        history.add("ext", x=txid, t0=since, t1=until, ok=True, rows=rows, level="bulk")
+    history.add("healed", names=names, seconds=healed - began)
+    for name, node in zip(names, nodes, strict=True):
+        happened.append(Happened(name, began, healed, node if len(names) == 1 else None))
+
+
+async def _swizzle(
+    cluster: Cluster, rng: random.Random, history: History, happened: list[Happened]
+) -> None:
+    """Clog some edges one by one, and free them in another order."""
+    links = [link for node in cluster.nodes for link in (node.front, node.back)]
+    chosen = rng.sample(links, rng.randint(1, len(links)))
+    began = time.monotonic()
+    history.add("fault", names=["swizzle"])
+    for link in chosen:
+        rng.choice([_drop_replies, _drop_requests, _cut_off, _delay])(link, rng)
+        await asyncio.sleep(rng.uniform(0.05, 0.6))
+    for link in rng.sample(chosen, len(chosen)):
+        link.heal()
+        await asyncio.sleep(rng.uniform(0.05, 0.6))
+    happened.append(Happened("swizzle", began, time.monotonic(), None))
+    await asyncio.sleep(rng.uniform(*REST_S))

@@ -1,0 +1,309 @@
+"""Runs the harness once, and prints what was survived, checked and found.
+
+    python -m tests.faults.run --seed 1 --seconds 30 --schedule pairs
+
+Everything random comes from the seed: who does what, what breaks and when. Timing does not, so a
+failing seed is likely, not certain, to fail again; the history of the run is kept in `--keep`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from tests.faults.client import Client
+from tests.faults.cluster import Cluster
+from tests.faults.evidence import Verdict, read_database, read_history
+from tests.faults.faults import FAULTS, Happened, run_schedule
+from tests.faults.history import History
+from tests.faults.oracle import Oracle
+from tests.faults.workloads import Outsider, User, check_value
+from tests.support.server import token
+
+CONVERGE_S = 15.0
+SETTLE_S = 2.0  # after a fault is healed
+MAX_LATENCY_S = 2.5  # with no notifications the log is looked at every second
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    Attributes:
+        seed: decides everything random.
+        seconds: how long clients work and things break.
+        schedule: see `faults.run_schedule`.
+        nodes, clients, outsiders: how many.
+        think_s: mean pause of a user between two acts.
+        bug: a planted bug, see `bugs.py`.
+    """
+
+    seed: int = 1
+    seconds: float = 20.0
+    schedule: str = "single"
+    nodes: int = 2
+    clients: int = 20
+    outsiders: int = 3
+    think_s: float = 0.25
+    bug: str | None = None
+    only: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """What came of a run."""
+
+    options: Options
+    verdict: Verdict
+    violations: list[str]
+    counts: dict[str, int]
+    happened: list[Happened] = field(default_factory=list)
+    converged_s: float = 0.0
+    stalls: list[tuple[str, float]] = field(default_factory=list)
+    work_s: float = 0.0
+    found_after_s: float | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.verdict.anomaly_count and not self.violations
+
+
+async def run(options: Options, directory: Path) -> Report:
+    """Run once in a directory of its own."""
+    rng = random.Random(options.seed)
+    header = {"seed": options.seed, "schedule": options.schedule, "bug": options.bug}
+    history = History(directory / "history.jsonl", header)
+    verdict = Verdict()
+    report = Report(options, verdict, history.violations, history.counts)
+    async with Cluster(directory, options.nodes, options.bug) as cluster:
+        clients = [
+            Client(
+                number,
+                UUID(int=rng.getrandbits(128), version=4),
+                [node.url for node in cluster.nodes],
+                token(f"u{number}"),
+                history,
+                random.Random(rng.getrandbits(64)),
+                check_value,
+            )
+            for number in range(options.clients)
+        ]
+        users = [
+            User(client, random.Random(rng.getrandbits(64)), options.think_s) for client in clients
+        ]
+        outsiders = [
+            Outsider(number, cluster.connect, history, random.Random(rng.getrandbits(64)), 0.15)
+            for number in range(options.outsiders)
+        ]
+        started = time.monotonic()
+        connections = [asyncio.create_task(client.run()) for client in clients]
+        work = [asyncio.create_task(each.run()) for each in (*users, *outsiders)]
+        try:
+            await asyncio.sleep(1.0)
+            report.happened = await run_schedule(
+                options.schedule,
+                cluster,
+                random.Random(rng.getrandbits(64)),
+                options.seconds,
+                history,
+                options.only,
+            )
+        finally:
+            for task in work:
+                task.cancel()
+            ended = await asyncio.gather(*work, return_exceptions=True)
+        report.work_s = time.monotonic() - started
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+        await _converge(clients, history, report)
+        for client in clients:
+            await client.stop()
+        for task in connections:
+            task.cancel()
+        for outcome in await asyncio.gather(*connections, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+        history.close()
+        connection = await cluster.connect()
+        try:
+            database = await read_database(connection)
+        finally:
+            await connection.close()
+    Oracle(read_history(directory / "history.jsonl"), verdict).judge(database)
+    _check_latencies(report, time.time() - time.monotonic())
+    report.stalls = _stalls(report.happened, history.acks, options.nodes)
+    found = []
+    if history.first_violation_at is not None:
+        found.append(history.first_violation_at - started)
+    if verdict.first_ns is not None:
+        found.append(verdict.first_ns / 1e9 - (time.time() - time.monotonic()) - started)
+    report.found_after_s = min(found, default=None)
+    return report
+
+
+def _check_latencies(report: Report, wall_offset_s: float) -> None:
+    """While nothing is broken but perhaps notifications, commits are shown soon."""
+    windows = [
+        (each.began, each.healed + SETTLE_S)
+        for each in report.happened
+        if each.name not in ("listen-deaf", "kill-listeners")
+    ]
+
+    def is_broken(began: float, ended: float) -> bool:
+        return any(since <= ended and began <= until for since, until in windows)
+
+    verdict = report.verdict
+    for commit_ns, seconds in verdict.latencies:
+        committed = commit_ns / 1e9 - wall_offset_s
+        if not is_broken(committed, committed + seconds):
+            verdict.counts["latencies in peace"] += 1
+            if seconds > MAX_LATENCY_S:
+                verdict.wrong(f"commit {commit_ns} was shown after {seconds:.1f} s", commit_ns)
+    for acked_at, seconds in verdict.promises:
+        if not is_broken(acked_at, acked_at + seconds) and seconds > MAX_LATENCY_S:
+            at_ns = int((acked_at + wall_offset_s) * 1e9)
+            verdict.wrong(f"a promise was kept {seconds:.1f} s after its answer", at_ns)
+
+
+async def _converge(clients: list[Client], history: History, report: Report) -> None:
+    """Everybody has an answer to everything and stands at the newest state, soon."""
+    healed = time.monotonic()
+
+    async def settle(client: Client) -> None:
+        waiting = [pending.done for pending in client.pending.values()]
+        if waiting:
+            await asyncio.wait(waiting)
+        await client.barrier()
+
+    tasks = {asyncio.create_task(settle(client)): client for client in clients}
+    done, late = await asyncio.wait(tasks, timeout=CONVERGE_S)
+    report.converged_s = time.monotonic() - healed
+    for task in done:
+        task.result()
+    for task in late:
+        client = tasks[task]
+        history.violation(
+            f"client {client.number} (node {client.node}) did not converge in {CONVERGE_S} s: "
+            f"{len(client.pending)} mutations without an end, the first "
+            f"{next(iter(client.pending.values()), None)}"
+        )
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
+def _stalls(
+    happened: list[Happened], acks: list[tuple[float, int]], nodes: int
+) -> list[tuple[str, float]]:
+    """Return, by fault of one node, the longest time in which the others acknowledged nothing."""
+    found = []
+    for each in happened:
+        if each.node is None or nodes < 2:
+            continue
+        others = [t for t, node in acks if node != each.node]
+        if sum(each.began - 1 <= t <= each.began for t in others) < 10:
+            continue  # hardly anybody was there: after another fault all had moved to this node
+        times = [t for t in others if each.began <= t <= each.healed]
+        edges = [each.began, *times, each.healed]
+        gap = max(after - before for before, after in itertools.pairwise(edges))
+        found.append((each.name, gap))
+    return found
+
+
+def table(report: Report) -> str:
+    """Return the report as text."""
+    counts, checks = report.counts, report.verdict.counts
+    lines = [
+        f"seed {report.options.seed}, schedule {report.options.schedule}, "
+        f"{report.work_s:.0f} s of work, {report.options.nodes} nodes, "
+        f"{report.options.clients} clients, {report.options.outsiders} external writers",
+        f"acknowledged mutations   {checks['acknowledged']:>9}",
+        f"mutation results checked {checks['mutation results']:>9}",
+        f"commits replayed         {checks['commits']:>9}  "
+        f"(external {checks['external commits']}, batches {checks['batches']})",
+        f"transitions checked      {checks['transitions']:>9}",
+        f"query results checked    {checks['query results']:>9}",
+        f"first results (recency)  {checks['first results']:>9}",
+        f"real-time orders         {checks['real-time orders']:>9}",
+        f"connections              {counts.get('open', 0):>9}",
+        f"converged after          {report.converged_s:>9.2f} s",
+    ]
+    latencies = sorted(seconds for _, seconds in report.verdict.latencies)
+    if latencies:
+        p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99))
+        lines.append(
+            f"commit to client         p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, "
+            f"max {latencies[-1] * 1000:.0f} ms (faults included)"
+        )
+    kinds: dict[str, list[Happened]] = {}
+    for each in report.happened:
+        kinds.setdefault(each.name, []).append(each)
+    for name, each_kind in sorted(kinds.items()):
+        gaps = [gap for other, gap in report.stalls if other == name]
+        stall = f", others paused at most {max(gaps):.2f} s" if gaps else ""
+        lines.append(f"  fault {name:<22} {len(each_kind):>4}{stall}")
+    lines.append(
+        f"ANOMALIES                {report.verdict.anomaly_count + len(report.violations)}"
+    )
+    lines += [f"  oracle: {text}"[:600] for text in report.verdict.anomalies[:12]]
+    lines += [f"  client: {text}"[:600] for text in report.violations[:12]]
+    return "\n".join(lines)
+
+
+def run_in(options: Options, keep: Path | None = None) -> Report:
+    """Run once in a new directory; keep history and logs where something was found."""
+    directory = Path(tempfile.mkdtemp(prefix="parley-faults-", dir="/tmp"))
+    directory.chmod(0o711)
+    try:
+        report = asyncio.run(run(options, directory))
+        if keep is not None and not report.is_clean:
+            keep.mkdir(parents=True, exist_ok=True)
+            for path in [*directory.glob("*.jsonl"), *directory.glob("*.log")]:
+                shutil.copy(path, keep)
+        return report
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as the command line says; return 1 when something was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--schedule", default="single")
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--outsiders", type=int, default=3)
+    parser.add_argument("--think", type=float, default=0.25)
+    parser.add_argument("--bug")
+    parser.add_argument("--only", default="", help=f"of {', '.join(FAULTS)}")
+    parser.add_argument("--keep", type=Path, default=Path("build/faults"))
+    chosen = parser.parse_args(arguments)
+    options = Options(
+        seed=chosen.seed,
+        seconds=chosen.seconds,
+        schedule=chosen.schedule,
+        nodes=chosen.nodes,
+        clients=chosen.clients,
+        outsiders=chosen.outsiders,
+        think_s=chosen.think,
+        bug=chosen.bug,
+        only=tuple(name for name in chosen.only.split(",") if name),
+    )
+    report = run_in(options, chosen.keep)
+    sys.stdout.write(table(report) + "\n")
+    return 0 if report.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
