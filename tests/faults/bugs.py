@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -84,6 +85,12 @@ async def plant_in_database(name: str, dsn: str) -> None:
             await connection.close()
 
 
+def _swap(owner: Any, name: str, value: Any) -> None:
+    """Replace a part of the server; it must be there."""
+    assert hasattr(owner, name), f"{owner} has no {name} any more"
+    setattr(owner, name, value)
+
+
 def names() -> list[str]:
     """Return all bugs."""
     return [*_SQL, *_PYTHON]
@@ -113,7 +120,7 @@ def _register_late() -> None:
             0.003, lambda: file(self.live, query, reads) if query.subscribers else None
         )
 
-    Engine._settle = late_settle  # type: ignore[method-assign]
+    _swap(Engine, "_settle", late_settle)
 
 
 @_bug("no-intra-batch-reads")
@@ -132,7 +139,7 @@ def _no_intra_batch() -> None:
                 overlay.put(table, row_id, document)
         return entry
 
-    Committer._run_one = blind  # type: ignore[method-assign]
+    _swap(Committer, "_run_one", blind)
 
 
 @_bug("limit-range-too-short")
@@ -169,7 +176,7 @@ def _ack_unknown() -> None:
             outcome = Committed(Commit(self._memory.ts, self._memory.ts))
         landed(self, outcome, now)
 
-    Committer.landed = hopeful  # type: ignore[method-assign]
+    _swap(Committer, "landed", hopeful)
 
 
 @_bug("ack-before-commit")
@@ -188,7 +195,7 @@ def _ack_before() -> None:
         await asyncio.sleep(0.01)
         await commit(self, batch)
 
-    Node._commit = early  # type: ignore[method-assign]
+    _swap(Node, "_commit", early)
 
 
 @_bug("no-empty-transition")
@@ -199,15 +206,29 @@ def _no_empty() -> None:
     def respond(self: Any, frame: bytes) -> None:
         self._put(Outgoing((frame,), is_transition=False))
 
-    SyncWorker.respond = respond  # type: ignore[method-assign]
+    _swap(SyncWorker, "respond", respond)
 
 
 @_bug("cache-without-identity")
 def _shared_cache() -> None:
     """The result of a query is shared by everybody who asks it."""
-    from parley.identity import Identity
+    from parley.engine.live import LiveQueries
 
-    Identity.cache_key = property(lambda _: "everybody")  # type: ignore[assignment,method-assign]
+    get, add = LiveQueries.get, LiveQueries.add
+
+    def key_of(key: Any) -> Any:
+        call, is_shared, _ = key
+        return (call, is_shared, None)
+
+    def shared_get(self: Any, key: Any) -> Any:
+        return get(self, key_of(key))
+
+    def shared_add(self: Any, query: Any) -> None:
+        query.key = key_of(query.key)
+        add(self, query)
+
+    _swap(LiveQueries, "get", shared_get)
+    _swap(LiveQueries, "add", shared_add)
 
 
 @_bug("torn-cold-read")
@@ -220,7 +241,7 @@ def _torn() -> None:
     def careless(self: Any, result: Any) -> Any:
         return install(self, dataclasses.replace(result, ts=self.ts))
 
-    Memory.install = careless  # type: ignore[method-assign]
+    _swap(Memory, "install", careless)
 
 
 @_bug("notify-only")
@@ -228,7 +249,8 @@ def _notify_only() -> None:
     """Without a notification nobody looks at the log."""
     from parley.engine import follower
 
-    follower._POLL_BUSY_S = follower._POLL_IDLE_S = 3600.0  # type: ignore[misc]
+    _swap(follower, "_POLL_BUSY_S", 3600.0)
+    _swap(follower, "_POLL_IDLE_S", 3600.0)
 
 
 @_bug("no-read-index")
@@ -240,7 +262,7 @@ def _no_read_index() -> None:
         ts: int = self._engine.memory.ts
         return ts
 
-    Follower.fresh = stale  # type: ignore[method-assign]
+    _swap(Follower, "fresh", stale)
 
 
 @_bug("broken-chain")
@@ -253,10 +275,10 @@ def _broken_chain() -> None:
     def torn(self: Any, end_ts: int, query_set: int, identity: int) -> Any:
         start, end = advance(self, end_ts, query_set, identity)
         if random.random() < 0.001:
-            start = dataclasses.replace(start, ts=start.ts - 1)
+            start = start._replace(ts=start.ts - 1)
         return start, end
 
-    Connection.advance = torn  # type: ignore[method-assign]
+    _swap(Connection, "advance", torn)
 
 
 @_bug("older-after-reconnect")
@@ -276,9 +298,9 @@ def _older() -> None:
     def connected(self: Any) -> None:
         self.connection.max_observed_timestamp = 0
 
-    Node.admit = admit  # type: ignore[method-assign]
-    Follower.fresh = stale  # type: ignore[method-assign]
-    SyncWorker.connected = connected  # type: ignore[method-assign]
+    _swap(Node, "admit", admit)
+    _swap(Follower, "fresh", stale)
+    _swap(SyncWorker, "connected", connected)
 
 
 @_bug("session-order")
@@ -288,9 +310,7 @@ def _session_order() -> None:
     from parley.engine.sync import SyncWorker
 
     def submit(self: Any, mutation: Any) -> None:
-        self._sessions.setdefault(mutation.session, __import__("collections").deque()).append(
-            mutation
-        )
+        self._sessions.setdefault(mutation.session, deque()).append(mutation)
         self._ready.insert(random.randint(0, len(self._ready)), mutation)
 
     def leave(self: Any, mutation: Any) -> None:
@@ -312,10 +332,10 @@ def _session_order() -> None:
             original(self, message, answer)
 
     original = SyncWorker._answered
-    SyncWorker.mutate = mutate  # type: ignore[method-assign]
-    SyncWorker._submit_waiting = lambda self: None  # type: ignore[method-assign]
-    Committer.submit = submit  # type: ignore[method-assign]
-    Committer._leave_session = leave  # type: ignore[method-assign]
+    _swap(SyncWorker, "mutate", mutate)
+    _swap(SyncWorker, "_submit_waiting", lambda self: None)
+    _swap(Committer, "submit", submit)
+    _swap(Committer, "_leave_session", leave)
 
 
 @_bug("log-gap")
@@ -336,8 +356,8 @@ def _gap() -> None:
     def trusting(self: Any, commit: Any) -> Any:
         return apply(self, dataclasses.replace(commit, prev_ts=None))
 
-    PostgresStore.read_log = holes  # type: ignore[method-assign]
-    Memory.apply = trusting  # type: ignore[method-assign]
+    _swap(PostgresStore, "read_log", holes)
+    _swap(Memory, "apply", trusting)
 
 
 @_bug("poisoned-batch")
@@ -351,4 +371,4 @@ def _poison() -> None:
         for mutation in flight.mutations:
             self._settled.append((mutation, Answer(error=WriteRejected(message), ts=1)))
 
-    Committer._refused = refuse  # type: ignore[method-assign]
+    _swap(Committer, "_refused", refuse)

@@ -134,7 +134,8 @@ class Client:
         while not self.is_stopped:
             index = self._rng.randrange(len(self._urls))
             address = self._urls[index].replace("http", "ws", 1) + NPM_PATH
-            code, reason = None, "not connected"
+            code: int | None = None
+            reason: str | None = None
             try:
                 async with connect(
                     address,

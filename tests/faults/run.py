@@ -107,7 +107,10 @@ async def run(options: Options, directory: Path) -> Report:
         ]
         started = time.monotonic()
         connections = [asyncio.create_task(client.run()) for client in clients]
-        work = [asyncio.create_task(each.run()) for each in (*users, *outsiders)]
+        work = [
+            *[asyncio.create_task(user.run()) for user in users],
+            *[asyncio.create_task(outsider.run()) for outsider in outsiders],
+        ]
         try:
             await asyncio.sleep(1.0)
             report.happened = await run_schedule(

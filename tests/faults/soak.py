@@ -70,7 +70,8 @@ class Total:
         lines += ["| Fault | Times | Others paused at most |", "|---|---|---|"]
         for name, count in sorted(self.faults.items()):
             gaps = self.stalls.get(name)
-            lines.append(f"| {name} | {count} | {f'{max(gaps):.2f} s' if gaps else '-'} |")
+            pause = f"{max(gaps):.2f} s" if gaps else "-"
+            lines.append(f"| {name} | {count} | {pause} |")
         return "\n".join([*lines, "", *self.failed])
 
 
@@ -78,8 +79,8 @@ def _spread(values: list[float], unit: str) -> str:
     found = sorted(values)
     if not found:
         return "-"
-    shares = (found[len(found) // 2], found[int(len(found) * 0.99)], found[-1])
-    return "p50 {:.3f}, p99 {:.3f}, max {:.3f} {}".format(*shares, unit)
+    half, nearly = found[len(found) // 2], found[int(len(found) * 0.99)]
+    return f"p50 {half:.3f}, p99 {nearly:.3f}, max {found[-1]:.3f} {unit}"
 
 
 def main(arguments: list[str] | None = None) -> int:

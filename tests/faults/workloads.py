@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
 import asyncpg
 
@@ -20,6 +20,12 @@ TOTAL = 100 * ACCOUNTS
 TOPICS = [f"topic{number}" for number in range(6)]
 BOARDS = [f"board{number}" for number in range(3)]
 NOTES = [f"note{number}" for number in range(3)]
+
+ISOLATION_LEVELS: Final[list[Literal["read_committed", "repeatable_read", "serializable"]]] = [
+    "read_committed",
+    "repeatable_read",
+    "serializable",
+]
 
 Op = tuple[str, Mapping[str, Any]]
 
@@ -51,8 +57,8 @@ class User:
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        for path, args in (("app:total", {}), ("app:ring", {}), ("app:mine", {})):
-            self._client.subscribe(path, args)
+        for path in ("app:total", "app:ring", "app:mine"):
+            self._client.subscribe(path, {})
         for _ in range(4):
             self._subscribe()
         choices: list[tuple[int, Callable[[], Any]]] = [
@@ -131,9 +137,9 @@ class User:
             case "swap":
                 return "app:swap", {"at": rng.randrange(CELLS)}
             case "transfer":
-                source, target = rng.sample(range(ACCOUNTS), 2)
+                payer, payee = rng.sample(range(ACCOUNTS), 2)
                 amount = rng.randint(1, 40)
-                return "app:transfer", {"source": source, "target": target, "amount": amount}
+                return "app:transfer", {"source": payer, "target": payee, "amount": amount}
             case "audit":
                 return "app:audit", {}
             case "keep":
@@ -184,7 +190,7 @@ class Outsider:
                 connection.terminate()
 
     async def _transaction(self, connection: asyncpg.Connection[Any]) -> None:
-        isolation = self._rng.choice(["read_committed", "repeatable_read", "serializable"])
+        isolation = self._rng.choice(ISOLATION_LEVELS)
         transaction = connection.transaction(isolation=isolation)
         started = time.monotonic()
         await transaction.start()
@@ -209,7 +215,8 @@ class Outsider:
                 error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError
             ):
                 raise
-            await transaction.rollback() if transaction._state.name == "STARTED" else None
+            if connection.is_in_transaction():
+                await transaction.rollback()
         finally:
             if txid:
                 self._history.add(
