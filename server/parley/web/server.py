@@ -235,6 +235,16 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         return extensions
 
 
+class _Workers(Multiprocess):
+    """Several processes that share a port."""
+
+    def terminate_all(self) -> None:
+        """Stop accepting, in this process too: what it took, nobody would ever answer."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
 def _build(settings: Settings) -> ASGIApp:
     """Return the application of one process."""
     configure_logging(settings)
@@ -288,4 +298,4 @@ def serve(settings: Settings, host: str, port: int, workers: int = 1) -> None:
     if workers == 1:
         uvicorn.Server(config).run()
     else:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        _Workers(config, sockets=[config.bind_socket()]).run()
