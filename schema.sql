@@ -482,11 +482,13 @@ begin
       'write', quote_ident('write_' || table_name)));
 end $$;
 
--- The trigger functions and names of one table: (trigger, event, transition tables, function).
+-- The triggers of one table; `function` is NULL where there is none of that name.
 create function parley.triggers_of(table_name text)
-returns table (trigger_name text, event text, transition text, function_name text)
-language sql immutable set search_path = pg_catalog, pg_temp as $$
-  select 'parley_' || event, event, transition, 'log_' || event || '_' || table_name
+returns table (
+  trigger_name text, event text, transition text, function_name text, function regprocedure)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select 'parley_' || event, event, transition, 'log_' || event || '_' || table_name,
+    to_regprocedure(format('parley.%I()', 'log_' || event || '_' || table_name))
   from (values
     ('insert', 'referencing new table as new_rows'),
     ('update', 'referencing old table as old_rows new table as new_rows'),
@@ -506,26 +508,34 @@ create function parley.watch(relation regclass) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   definition jsonb := parley.describe(relation);
-  name text := definition ->> 'name';
+  new_name text := definition ->> 'name';
+  old_name text := (select w.name from parley.watched w where w.relation = watch.relation);
+  namesake regclass;
   wanted record;
 begin
   perform set_config('parley.is_watching', 'on', true);  -- our own DDL is no news
+  -- Tables may have swapped names: whoever had ours goes by its number until it is looked at below.
+  update parley.watched w set name = w.relation::oid::text
+  where w.name = new_name and w.relation <> watch.relation
+  returning w.relation into namesake;
   perform parley.make_functions(relation, definition);
-  for wanted in select * from parley.triggers_of(name) loop
+  for wanted in select * from parley.triggers_of(new_name) loop
     execute format('revoke all on function parley.%I() from public', wanted.function_name);
-    if not exists (select from pg_trigger where tgrelid = relation and tgname = wanted.trigger_name)
-    then
-      execute format('create trigger %I after %s on %s %s for each statement execute function '
-        'parley.%I()', wanted.trigger_name, wanted.event, relation, wanted.transition,
-        wanted.function_name);
+    -- Of a table that was renamed, the triggers call the functions of its old name.
+    if not exists (select from pg_trigger t where t.tgrelid = relation
+                   and t.tgname = wanted.trigger_name and t.tgfoid = wanted.function) then
+      execute format('create or replace trigger %I after %s on %s %s for each statement '
+        'execute function parley.%I()', wanted.trigger_name, wanted.event, relation,
+        wanted.transition, wanted.function_name);
     end if;
     execute format('alter table %s enable always trigger %I', relation, wanted.trigger_name);
   end loop;
   execute format('revoke all on function parley.%I(uuid[], uuid[]), parley.%I(uuid[]), '
-    'parley.%I(jsonb, jsonb) from public', 'lock_' || name, 'delete_' || name, 'write_' || name);
+    'parley.%I(jsonb, jsonb) from public', 'lock_' || new_name, 'delete_' || new_name,
+    'write_' || new_name);
 
   insert into parley.watched (relation, name, definition, storage, depth)
-  values (relation, name, definition, pg_relation_filenode(relation), 0)
+  values (relation, new_name, definition, pg_relation_filenode(relation), 0)
   on conflict on constraint watched_pkey do update
     set name = excluded.name, definition = excluded.definition, storage = excluded.storage;
   -- How many foreign keys lead from each table to the top; cycles end where they close.
@@ -539,12 +549,36 @@ begin
   update parley.watched w set depth = d.depth
   from (select start, max(cardinality(path)) as depth from up group by start) d
   where d.start = w.relation and d.depth <> w.depth;
-  perform parley.mark(name, 'schema');
+  perform parley.mark(new_name, 'schema');
+  if namesake is not null then
+    perform parley.look_at(namesake);
+  end if;
+  if old_name <> new_name then
+    perform parley.drop_functions(old_name);
+    perform parley.mark(old_name, 'schema');  -- whoever read it by that name must read again
+  end if;
   perform set_config('parley.is_watching', 'off', true);
 end $$;
 comment on function parley.watch(regclass) is
   'Let Parley serve a table: every change of it is logged from now on. Repeat it after you change '
   'the table''s columns or indexes (the server also notices by itself, within seconds).';
+
+-- Unless another table has taken the name over, and with it the functions.
+create function parley.drop_functions(table_name text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  found record;
+begin
+  if exists (select from parley.watched w where w.name = table_name) then
+    return;
+  end if;
+  for found in select * from parley.triggers_of(table_name) loop
+    execute format('drop function if exists parley.%I() cascade', found.function_name);
+  end loop;
+  execute format('drop function if exists parley.%I(uuid[], uuid[]), parley.%I(uuid[]), '
+    'parley.%I(jsonb, jsonb)', 'lock_' || table_name, 'delete_' || table_name,
+    'write_' || table_name);
+end $$;
 
 create function parley.unwatch(relation regclass) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -557,12 +591,12 @@ begin
     raise exception 'parley does not watch %', relation;
   end if;
   perform set_config('parley.is_watching', 'on', true);
-  for found in select * from parley.triggers_of(name) loop
-    -- The triggers go with their functions; the table itself may be gone.
-    execute format('drop function if exists parley.%I() cascade', found.function_name);
-  end loop;
-  execute format('drop function if exists parley.%I(uuid[], uuid[]), parley.%I(uuid[]), '
-    'parley.%I(jsonb, jsonb)', 'lock_' || name, 'delete_' || name, 'write_' || name);
+  if exists (select from pg_class c where c.oid = relation) then
+    for found in select * from parley.triggers_of(name) loop
+      execute format('drop trigger if exists %I on %s', found.trigger_name, relation);
+    end loop;
+  end if;
+  perform parley.drop_functions(name);
   perform parley.mark(name, 'schema');
   perform set_config('parley.is_watching', 'off', true);
 end $$;
@@ -830,43 +864,56 @@ begin
   return true;
 end $$;
 
--- Compare the watched tables with what was found when they were last looked at, and make good what
--- differs. Returns one row for each table that differed.
+-- Compare one watched table with what was found when it was last looked at, and make good what
+-- differs. Returns what did; NULL if nothing.
+create function parley.look_at(relation regclass) returns text
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  known parley.watched := (select w from parley.watched w where w.relation = look_at.relation);
+  new_name text := parley.table_name(relation);
+begin
+  if new_name is null then
+    perform parley.unwatch(relation);
+    return 'was dropped';
+  elsif parley.describe(relation) <> known.definition then
+    perform parley.watch(relation);
+    return case when new_name <> known.definition ->> 'name' then 'was renamed to ' || new_name
+           else 'has other columns or indexes' end;
+  elsif (select count(*) from pg_trigger t
+         join parley.triggers_of(known.name) x on (x.trigger_name, x.function) = (t.tgname, t.tgfoid)
+         where t.tgrelid = relation and t.tgenabled = 'A') < 4 then
+    perform parley.watch(relation);
+    return 'had lost triggers, or had them disabled';
+  elsif pg_relation_filenode(relation) <> known.storage then
+    update parley.watched w set storage = pg_relation_filenode(w.relation)
+    where w.relation = look_at.relation;
+    perform parley.mark(known.name, 'reset');
+    return 'was rewritten';
+  elsif exists (select from pg_subscription_rel s where s.srrelid = relation) then
+    return 'receives logical replication, which fires no statement triggers: unseen changes';
+  end if;
+  return null;
+exception when raise_exception then
+  perform parley.unwatch(relation);
+  return 'is no longer watched: ' || sqlerrm;
+end $$;
+
+-- Look at all watched tables. Returns one row for each that differed.
 create function parley.recheck() returns table (name text, finding text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   found record;
 begin
-  for found in select w.* from parley.watched w order by w.name loop
+  for found in select w.relation, w.name from parley.watched w order by w.name loop
     name := found.name;
-    begin
-      if not exists (select from pg_class c where c.oid = found.relation) then
-        finding := 'was dropped';
-        perform parley.unwatch(found.relation);
-      elsif parley.describe(found.relation) <> found.definition then
-        finding := 'has other columns or indexes';
-        perform parley.watch(found.relation);
-      elsif (select count(*) from pg_trigger t
-             join parley.triggers_of(found.name) x on x.trigger_name = t.tgname
-             where t.tgrelid = found.relation and t.tgenabled = 'A') < 4 then
-        finding := 'had lost triggers, or had them disabled';
-        perform parley.watch(found.relation);
-      elsif pg_relation_filenode(found.relation) <> found.storage then
-        finding := 'was rewritten';
-        update parley.watched w set storage = pg_relation_filenode(found.relation)
-        where w.relation = found.relation;
-        perform parley.mark(found.name, 'reset');
-      elsif exists (select from pg_subscription_rel s where s.srrelid = found.relation) then
-        finding := 'receives logical replication, which fires no statement triggers: unseen changes';
-      else
-        continue;
+    -- It may have been looked at already: with a table that took over its name.
+    if exists (select from parley.watched w where w.relation = found.relation) then
+      finding := parley.look_at(found.relation);
+      if finding is not null then
+        return next;
       end if;
-    exception when raise_exception then
-      finding := 'is no longer watched: ' || sqlerrm;
-      perform parley.unwatch(found.relation);
-    end;
-    return next;
+    end if;
   end loop;
 end $$;
 
@@ -905,8 +952,9 @@ do $$
 begin
   if (select rolsuper from pg_roles where rolname = current_user) then
     create event trigger parley_on_ddl on ddl_command_end when tag in (
-      'ALTER TABLE', 'DROP TABLE', 'CREATE INDEX', 'ALTER INDEX', 'DROP INDEX', 'ALTER TRIGGER',
-      'DROP TRIGGER', 'ALTER TYPE', 'DROP TYPE', 'ALTER SCHEMA', 'DROP SCHEMA', 'DROP OWNED')
+      'ALTER TABLE', 'DROP TABLE', 'CREATE INDEX', 'ALTER INDEX', 'DROP INDEX', 'CREATE TRIGGER',
+      'ALTER TRIGGER', 'DROP TRIGGER', 'ALTER TYPE', 'DROP TYPE', 'ALTER SCHEMA', 'DROP SCHEMA',
+      'DROP OWNED')
       execute function parley.on_ddl();
     alter event trigger parley_on_ddl enable always;
   end if;

@@ -195,6 +195,6 @@ def _judge_schema(facts: DatabaseFacts) -> Iterator[Finding]:
     if facts.bad_triggers:
         yield Finding(
             "problem",
-            f"Changes go unseen: no trigger is on for {', '.join(facts.bad_triggers)}. Run "
-            "`select parley.watch('table')` for each of these tables.",
+            f"Changes go unseen: no right trigger is on for {', '.join(facts.bad_triggers)}. Run "
+            "`select parley.watch('table')` for each of these tables, by its present name.",
         )

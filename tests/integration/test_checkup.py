@@ -50,6 +50,34 @@ async def test_triggers_that_are_gone_or_not_always_on_are_found(dsn: str) -> No
     assert facts.bad_triggers == ("messages (delete)", "messages (insert)", "users (update)")
 
 
+@pytest.mark.parametrize("change", ["RENAME TO letters", "SET SCHEMA app"])
+async def test_triggers_that_log_under_an_old_name_are_found(dsn: str, change: str) -> None:
+    await execute(dsn, "DROP EVENT TRIGGER IF EXISTS parley_on_ddl; CREATE SCHEMA app")
+    await execute(dsn, f"ALTER TABLE messages {change}")
+
+    renamed = await examine(dsn)
+    await execute(dsn, "SELECT * FROM parley.recheck()")
+    mended = await examine(dsn)
+
+    assert len(renamed.bad_triggers) == 4
+    assert mended.bad_triggers == ()
+
+
+async def test_triggers_that_call_another_tables_functions_are_found(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        DROP EVENT TRIGGER IF EXISTS parley_on_ddl;
+        CREATE OR REPLACE TRIGGER parley_delete AFTER DELETE ON messages
+          REFERENCING OLD TABLE AS old_rows
+          FOR EACH STATEMENT EXECUTE FUNCTION parley.log_delete_users();
+        ALTER TABLE messages ENABLE ALWAYS TRIGGER parley_delete
+        """,
+    )
+
+    assert (await examine(dsn)).bad_triggers == ("messages (delete)",)
+
+
 async def test_a_role_without_rights_is_told_what_it_lacks(dsn: str) -> None:
     role = "parley_checkup_stranger"
     await execute(dsn, f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN PASSWORD 'p'")

@@ -9,8 +9,17 @@ import asyncpg
 import pytest
 
 from parley.store.postgres import PostgresStore
-from parley.store.types import Committed
-from tests.support.store import NOW_MS, all_commits, commit, connected, write
+from parley.store.types import Batch, Committed, Conflicted
+from tests.support.store import (
+    NOW_MS,
+    add_conversation,
+    add_user,
+    all_commits,
+    commit,
+    connected,
+    entry,
+    write,
+)
 
 TODOS = """
 CREATE SCHEMA app;
@@ -163,6 +172,12 @@ CHANGES = {
         "ALTER TABLE public.messages ENABLE REPLICA TRIGGER parley_delete",
         "had lost triggers, or had them disabled",
     ),
+    "a trigger that calls another table's functions": (
+        "CREATE OR REPLACE TRIGGER parley_delete AFTER DELETE ON public.messages "
+        "REFERENCING OLD TABLE AS old_rows "
+        "FOR EACH STATEMENT EXECUTE FUNCTION parley.log_delete_users()",
+        "had lost triggers, or had them disabled",
+    ),
     "the table gone": ("DROP TABLE public.messages", "was dropped"),
 }
 
@@ -195,6 +210,127 @@ async def test_after_the_self_check_a_changed_table_is_logged_again(
     [commit] = (await store.read_log(before)).commits
     assert "users/supabase_user_id/x" in commit.changes[0].keys
     assert "name" not in (await store.schema()).tables["users"].columns
+
+
+RENAMES = {
+    "ALTER TABLE public.messages RENAME TO letters": "letters",
+    "CREATE SCHEMA app; ALTER TABLE public.messages SET SCHEMA app": "app.messages",
+}
+
+
+@pytest.fixture(params=["by itself", "at the self-check"])
+async def mend(request: pytest.FixtureRequest, psql: Any, store: PostgresStore) -> Any:
+    """What makes good a change of a table: the event trigger, or the self-check without it."""
+    if request.param == "at the self-check":
+        await psql.execute("DROP EVENT TRIGGER IF EXISTS parley_on_ddl")
+    elif not await psql.fetchval("SELECT count(*) FROM pg_event_trigger"):
+        pytest.skip("migrated without a superuser")
+
+    async def run() -> None:
+        if request.param == "at the self-check":
+            await store.check_tables()
+        assert await store.check_tables() == []
+
+    return run
+
+
+@pytest.mark.parametrize("change", RENAMES)
+async def test_a_table_under_another_name_is_logged_loaded_and_written_by_that_name(
+    psql: Any, store: PostgresStore, mend: Any, change: str
+) -> None:
+    user = await add_user(psql)
+    conversation = await add_conversation(psql, user)
+    name = RENAMES[change]
+
+    await psql.execute(change)
+    await mend()
+    head = await store.head()
+    row_id = await psql.fetchval(
+        f"INSERT INTO {name} (conversation_id, role, content) "
+        "VALUES ($1::text::uuid, 'user', 'psql') RETURNING id::text",
+        conversation,
+    )
+    schema = await store.schema()
+    ours = await commit(store, write(schema, "delete", name, {"_id": row_id}))
+
+    [theirs, own] = (await store.read_log(head)).commits
+    [before] = theirs.changes
+    assert (before.table, before.id) == (name, row_id)
+    assert f"{name}/conversation_id/{conversation}" in before.keys
+    assert own == ours.commit
+    assert set(schema.tables) == {"users", "conversations", name}
+    left = await psql.fetch("SELECT proname FROM pg_proc WHERE proname ~ '_messages$'")
+    assert [row[0] for row in left if name == "letters"] == []
+
+
+@pytest.mark.parametrize("change", RENAMES)
+async def test_a_batch_that_read_a_table_by_its_old_name_conflicts(
+    psql: Any, store: PostgresStore, mend: Any, change: str
+) -> None:
+    head = await store.head()
+
+    await psql.execute(change)
+    await mend()
+
+    outcome = await store.commit(Batch(head, (entry("messages/conversation_id/1"),), ()))
+    assert isinstance(outcome, Conflicted)
+
+
+async def test_tables_that_swap_their_names_keep_their_own_logs(
+    psql: Any, store: PostgresStore, mend: Any
+) -> None:
+    await psql.execute(TODOS + "SELECT parley.watch('app.todos')")
+    await psql.execute("CREATE TABLE app.done (LIKE app.todos INCLUDING ALL)")
+    await psql.execute("ALTER TABLE app.done ADD finished boolean; SELECT parley.watch('app.done')")
+
+    await psql.execute(
+        "ALTER TABLE app.todos RENAME TO x; ALTER TABLE app.done RENAME TO todos; "
+        "ALTER TABLE app.x RENAME TO done"
+    )
+    await mend()
+
+    schema = await store.schema()
+    assert "finished" in schema.tables["app.todos"].columns
+    assert "finished" not in schema.tables["app.done"].columns
+    for name in ("app.todos", "app.done"):
+        head = await store.head()
+        await psql.execute(f"INSERT INTO {name} (owner) VALUES ('o')")
+        [commit] = (await store.read_log(head)).commits
+        [change] = commit.changes
+        assert change.table == name
+        assert (b"finished" in (change.image or b"")) == (name == "app.todos")
+
+
+async def test_a_new_table_takes_the_name_of_one_that_was_renamed(
+    quiet: Any, store: PostgresStore
+) -> None:
+    """The usual way to replace a table, seen by nobody until the new one joins."""
+    await quiet.execute(TODOS + "SELECT parley.watch('app.todos')")
+    await quiet.execute("ALTER TABLE app.todos RENAME TO old_todos")
+    await quiet.execute("CREATE TABLE app.todos (LIKE app.old_todos INCLUDING ALL)")
+
+    await quiet.execute("SELECT parley.watch('app.todos')")
+
+    assert await store.check_tables() == []
+    for name in ("app.todos", "app.old_todos"):
+        head = await store.head()
+        await quiet.execute(f"INSERT INTO {name} (owner) VALUES ('o')")
+        [commit] = (await store.read_log(head)).commits
+        assert [change.table for change in commit.changes] == [name]
+
+
+async def test_a_table_renamed_to_what_cannot_be_served_is_no_longer_watched(
+    psql: Any, store: PostgresStore, mend: Any
+) -> None:
+    await psql.execute('ALTER TABLE public.messages RENAME TO "old messages"')
+    await mend()
+
+    assert set((await store.schema()).tables) == {"users", "conversations"}
+    triggers = await psql.fetchval(
+        """SELECT count(*) FROM pg_trigger WHERE tgrelid = '"old messages"'::regclass
+           AND NOT tgisinternal"""
+    )
+    assert triggers == 0
 
 
 async def test_a_table_that_can_no_longer_be_served_is_dropped_from_the_schema_loudly(

@@ -214,3 +214,21 @@ async def test_a_table_without_a_schema_is_public_and_one_in_ours_is_refused_in_
         await app.database.execute("select parley.watch('parley.lost')")
 
     assert await app.database.fetchval("select parley.table_name('plain')") == "plain"
+
+
+async def test_a_table_renamed_while_it_is_served_is_read_written_and_seen_live(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(SCHEMA.read_text().replace("public.todos", "public.chores"))
+    await connection.close()
+    async with serving(dsn, "tests.support.todo") as app:
+        ann = await app.sign_in("ann")
+        list_id = await app.mutation("todos:createList", {"title": "Home"}, ann)
+
+        await app.database.execute("ALTER TABLE chores RENAME TO todos")
+        await app.database.execute("SELECT * FROM parley.recheck()")
+
+        added = await add(app, ann, list_id, "sweep")
+        async with app.watching("todos:open", {"listId": list_id}, ann) as watcher:
+            assert names(watcher.value) == ["sweep"]
+            await app.database.execute("UPDATE todos SET what = 'mop' WHERE id = $1", added)
+            assert names(await watcher.next()) == ["mop"]

@@ -39,12 +39,19 @@ WHERE n.nspname = 'parley' AND p.proname IN ('commit_batch', 'read_log')
 ORDER BY 1
 """
 
-# Enabled ALWAYS ('A'), or a replication role writes past the log.
+# Enabled ALWAYS ('A'), or a replication role writes past the log; and calling the function of the
+# table's present name, or what is logged is told of another table.
 _BAD_TRIGGERS: Final = """
 SELECT w.name || ' (' || e.event || ')' FROM parley.watched w
 CROSS JOIN unnest('{insert,update,delete,truncate}'::text[]) e (event)
+LEFT JOIN pg_class c ON c.oid = w.relation
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgname = 'parley_' || e.event
-WHERE t.tgenabled IS DISTINCT FROM 'A' ORDER BY 1
+    AND t.tgenabled = 'A'
+LEFT JOIN pg_proc f ON f.oid = t.tgfoid AND f.pronamespace = 'parley'::regnamespace
+    AND f.proname = 'log_' || e.event || '_' || w.name
+    AND w.name = concat(nullif(n.nspname, 'public') || '.', c.relname)
+WHERE f.oid IS NULL ORDER BY 1
 """
 
 
@@ -60,7 +67,8 @@ class DatabaseFacts:
         schema_version: None when `parley migrate` never ran here.
         newest_schema: what this program's `migrate` leads to.
         forbidden: functions that the role would have to call but may not.
-        bad_triggers: `table (event)` of watched tables whose trigger is gone or not always on.
+        bad_triggers: `table (event)` of watched tables whose trigger is gone, not always on, or
+            logs under another name.
     """
 
     major_version: int
