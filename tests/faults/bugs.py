@@ -320,14 +320,14 @@ def _session_order() -> None:
         if not queue:
             self._sessions.pop(mutation.session, None)
 
-    def mutate(self: Any, message: Any) -> None:
-        self._mutations.append((message, self.identity))
+    def mutate(self: Any, message: Any, _size_bytes: int = 0) -> None:
+        self._mutations.append((message, self.identity, 0))
         self._submit(self, message, self.identity, lambda answer: answered(self, message, answer))
 
     def answered(self: Any, message: Any, answer: Any) -> None:
         if not self.is_closed:
             self._mutations.remove(next(m for m in self._mutations if m[0] is message))
-            self._mutations.appendleft((message, None))
+            self._mutations.appendleft((message, None, 0))
             self._is_running = True
             original(self, message, answer)
 

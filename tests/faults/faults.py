@@ -24,6 +24,7 @@ Fault = Callable[[Cluster, random.Random, float], AbstractAsyncContextManager[in
 
 REST_S: Final = (0.3, 2.0)
 BROKEN_S: Final = (0.3, 3.0)
+DEAF_S: Final = (2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -343,6 +344,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "cut-all-clients": cut_all_clients,
     "roll": roll,
 }
+_LISTENERS: Final = ("listen-deaf", "kill-listeners")
 # These do not mix with others: they need the database, or stand in their own way.
 _ALONE: Final = {"kill-postgres", "hog-connections", "roll", "end-node", "kill-node"}
 
@@ -359,7 +361,8 @@ async def run_schedule(
 
     Schedules: calm (nothing), single (one fault after another, each kind in turn), pairs (two at a
     time), swizzle (edges clogged one by one, then freed in another order), pauses (a node is killed
-    at a named point of its work).
+    at a named point of its work), quiet (only external writers do anything, and notifications are
+    lost).
     """
     happened: list[Happened] = []
     end = time.monotonic() + seconds
@@ -370,6 +373,8 @@ async def run_schedule(
         from tests.faults.pauses import run_pauses
 
         return await run_pauses(cluster, rng, end, history)
+    if schedule == "quiet":
+        only = _LISTENERS
     names = [name for name in FAULTS if not only or name in only]
     queue: list[str] = []
     while time.monotonic() < end:
@@ -396,7 +401,8 @@ async def _break(
     history: History,
     happened: list[Happened],
 ) -> None:
-    seconds = rng.uniform(*BROKEN_S)
+    # Polling is what is left without notifications: longer than a poll.
+    seconds = rng.uniform(*(DEAF_S if names[0] in _LISTENERS else BROKEN_S))
     began = time.monotonic()
     nodes: list[int | None] = []
     history.add("fault", names=names)

@@ -62,7 +62,10 @@ class Rows:
     def put(self, table: str, row_id: str, row: Row | None, ts: int) -> Row | None:
         """Replace a row; None deletes. Return what was there."""
         column = KEY_COLUMN[table]
-        before = self.tables[table].pop(row_id, None)
+        before = self.tables[table].get(row_id)
+        if before == row:
+            return before
+        self.tables[table].pop(row_id, None)
         if before is not None:
             key = (table, before[column] if column else None)
             self.by_key[key].pop(row_id)

@@ -108,7 +108,7 @@ async def run(options: Options, directory: Path) -> Report:
         started = time.monotonic()
         connections = [asyncio.create_task(client.run()) for client in clients]
         work = [
-            *[asyncio.create_task(user.run()) for user in users],
+            *[asyncio.create_task(user.run(options.schedule)) for user in users],
             *[asyncio.create_task(outsider.run()) for outsider in outsiders],
         ]
         try:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.faults.run import Options, Report, run_in, table
 
-SCHEDULES = ("single", "pairs", "pauses", "swizzle", "single", "pairs", "calm")
+SCHEDULES = ("single", "pairs", "pauses", "swizzle", "quiet", "single", "pairs", "calm")
 
 
 @dataclass

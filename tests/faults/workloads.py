@@ -55,12 +55,18 @@ class User:
         self._subscribed: list[int] = []
         self._canary = f"canary-u{client.number}-"
 
-    async def run(self) -> None:
-        """Go on until cancelled."""
+    def _look(self) -> None:
+        """Subscribe to a few things."""
         for path in ("app:total", "app:ring", "app:mine"):
             self._client.subscribe(path, {})
         for _ in range(4):
             self._subscribe()
+
+    async def run(self, schedule: str = "calm") -> None:
+        """Go on until cancelled; where the schedule is quiet, only look."""
+        self._look()
+        if schedule == "quiet":
+            return
         choices: list[tuple[int, Callable[[], Any]]] = [
             (80, self._one),
             (6, self._churn),
