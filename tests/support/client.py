@@ -56,13 +56,14 @@ class SyncClient:
         results: by query id: the newest value as wire JSON, or a `Failure`.
         frames: every message received, chunks joined, Pings left out.
         version: query set, identity and ts that the client is at.
-        close_code: how the server ended the connection; None while it is open.
+        close_code, close_reason: how the server ended the connection; None while it is open.
     """
 
     def __init__(self, socket: ClientConnection) -> None:
         self.results: dict[int, Any] = {}
         self.frames: list[dict[str, Any]] = []
         self.close_code: int | None = None
+        self.close_reason: str | None = None
         self._socket = socket
         self.version: StateVersion = ZERO_VERSION
         self._parts: list[str] = []
@@ -168,6 +169,7 @@ class SyncClient:
             pass  # closed with another code than 1000, or cut: `close_code` says it
         finally:
             self.close_code = self._socket.close_code
+            self.close_reason = self._socket.close_reason
             async with self._news:
                 self._news.notify_all()
 

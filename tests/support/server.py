@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -69,8 +69,10 @@ class Server:
         functions: str = FUNCTIONS,
         environ: Mapping[str, str] | None = None,
         port: int | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.port = port or free_port()
+        self._arguments = arguments
         self._functions = functions
         self._environ = {
             **os.environ,
@@ -84,6 +86,12 @@ class Server:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
 
     @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process started last."""
+        assert self._process is not None
+        return self._process
+
+    @property
     def url(self) -> str:
         """The deployment URL, as clients take it."""
         return f"http://127.0.0.1:{self.port}"
@@ -92,7 +100,10 @@ class Server:
         """Start, and wait until it is ready."""
         command = Path(sys.executable).with_name("parley")
         self._process = subprocess.Popen(
-            [command, "serve", "--functions", self._functions, "--port", str(self.port)],
+            [
+                *(command, "serve", "--functions", self._functions, "--port", str(self.port)),
+                *self._arguments,
+            ],
             cwd=ROOT,
             env=self._environ,
             stdin=subprocess.DEVNULL,

@@ -15,11 +15,12 @@ from typing import Any, Final, cast
 import orjson
 import uvicorn
 from starlette.types import ASGIApp, Message
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
 from parley.config import Settings
+from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 
@@ -64,6 +65,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer = self.loop.call_later(self.head_timeout_s, transport.abort)
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Count what a head has taken so far: the parser would keep any amount."""
@@ -125,7 +127,14 @@ class GuardedHttp(HttpToolsProtocol):
         """Stop waiting."""
         self._head_timer.cancel()
         self._watch_writing(0)
+        if self._answering is not None:
+            # uvicorn tells only the newest request, not the one that others were sent behind.
+            self._answering.disconnected = True
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _end(self) -> None:
         if self.transport.get_write_buffer_size() == 0:
@@ -188,7 +197,9 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         """Give up on a peer that neither answers nor reads; one that reads may have a slow link."""
         left = self.transport.get_write_buffer_size()
-        if left < self._unread_bytes and self.ping_timeout is not None:
+        # While we do not read what it sends (`SyncWorker.is_congested`), its answer waits too.
+        is_alive = left < self._unread_bytes or self.read_paused
+        if is_alive and self.ping_timeout is not None:
             self._unread_bytes = left
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
             return
@@ -248,6 +259,7 @@ class _Workers(Multiprocess):
 def _build(settings: Settings) -> ASGIApp:
     """Return the application of one process."""
     configure_logging(settings)
+    ALARM.install()
     _raise_file_limit()
     return create_app(settings)
 
