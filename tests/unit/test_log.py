@@ -50,7 +50,7 @@ def test_a_slice_says_whether_the_log_goes_on() -> None:
     some, rest = build_slice([row(7), row(8)], "db"), build_slice([row(9)], "db")
 
     assert (some.has_more, rest.has_more) == (True, False)
-    assert (some.horizon, some.incarnation) == (3, "db/e")
+    assert (some.newest, some.horizon, some.incarnation) == (9, 3, "db/e")
 
 
 def test_a_slice_of_nothing_still_says_where_it_was_read() -> None:

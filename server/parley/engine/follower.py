@@ -147,7 +147,8 @@ class Follower:
         after = self._engine.memory.ts
         found = await self._store.read_log(after)
         self.read_at = self._clock.monotonic()
-        if found.incarnation != self._incarnation:
+        # A log that went backwards is an older dump, restored in place.
+        if found.incarnation != self._incarnation or found.newest < after:
             await self._start_anew(found)
         elif after < found.horizon:
             log.warning("this node slept past the end of the log; it reloads everything")

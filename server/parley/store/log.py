@@ -61,6 +61,7 @@ def build_slice(rows: Sequence[Row], identity: str) -> LogSlice:
     return LogSlice(
         commits=commits,
         has_more=bool(commits) and commits[-1].ts < first["newest"],
+        newest=first["newest"],
         horizon=first["horizon"],
         incarnation=f"{identity}/{first['epoch']}",
     )

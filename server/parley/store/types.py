@@ -58,12 +58,14 @@ class LogSlice:
     Attributes:
         commits: contiguous, in ts order, possibly empty.
         has_more: whether the log goes on after the last of them.
+        newest: ts of the newest commit; below the ts asked for, the log is another than before.
         horizon: commits up to here may have been removed; a reader behind it must start anew.
         incarnation: changes when the database was restored or replaced.
     """
 
     commits: tuple[Commit, ...]
     has_more: bool
+    newest: int
     horizon: int
     incarnation: str
 
