@@ -266,7 +266,10 @@ class Settings:
         "PARLEY_MAX_TOKEN_BYTES", 8192, _count, "One authentication token."
     )
     max_queued_mutations: int = _setting(
-        "PARLEY_MAX_QUEUED_MUTATIONS", 200, _count, "Unanswered mutations of one connection."
+        "PARLEY_MAX_QUEUED_MUTATIONS",
+        1000,
+        _count,
+        "Unanswered mutations of one connection; at so many it is not read until one is answered.",
     )
     max_subscriptions: int = _setting(
         "PARLEY_MAX_SUBSCRIPTIONS", 500, _count, "Subscriptions of one connection."

@@ -149,6 +149,9 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     assert limits["Unread Transitions of a connection"] == (
         f"{sync.MAX_UNREAD_TRANSITIONS}, and {sync.MAX_UNREAD_BYTES >> 20} MiB"
     )
+    waiting = limits["Unanswered mutations of a connection"]
+    assert waiting.startswith(f"{sync.MAX_WAITING_BYTES >> 20} MiB")
+    assert limits["Unread answers of a connection"] == f"{sync.MAX_UNREAD_BYTES >> 20} MiB"
     assert limits["One frame of a Transition"] == f"{responses.MAX_FRAME_BYTES:,} bytes"
     assert limits["Batch"] == (
         f"{committer.MAX_BATCH} mutations, about {committer.MAX_BATCH_BYTES >> 20} MiB"

@@ -385,17 +385,54 @@ def _removal(number: int) -> list[dict[str, Any]]:
     return [{"type": "Remove", "queryId": number - 1}] if number else []
 
 
-async def test_a_mutation_too_many_closes_the_connection(picky: WebServer, web_dsn: str) -> None:
-    name = next(names)
-    async with open_client(picky.url) as client, open_client(picky.url) as neighbour:
-        await client.mutate("probe:add", {"name": name})
-        async with locked(web_dsn, name):
-            for request_id in range(1, 4):
-                call = {"udfPath": "probe:add", "args": [{"name": name}]}
-                await client.send(type="Mutation", requestId=request_id, **call)
+async def test_mutations_beyond_those_that_may_wait_are_read_later_and_all_answered_in_order(
+    web_dsn: str,
+) -> None:
+    name, count = next(names), 250
+    with serving_web(
+        web_dsn, max_queued_mutations=20, ws_ping_interval_s=0.1, ws_ping_timeout_s=0.2
+    ) as server:
+        async with open_client(server.url) as client, open_client(server.url) as neighbour:
+            await client.mutate("probe:add", {"name": name})
+            async with locked(web_dsn, name):
+                for request_id in range(1, count):
+                    call = {"udfPath": "probe:add", "args": [{"name": name}]}
+                    await client.send(type="Mutation", requestId=request_id, **call)
+                workers = [socket._worker for socket in list(server.services.sockets)]
+                await until(lambda: any(worker.is_congested for worker in workers))
+                assert await serves(neighbour)
+                await asyncio.sleep(0.7)  # its pongs are not read either; it stays all the same
+                assert max(len(worker._mutations) for worker in workers) == 20
 
-            assert await client.until_closed() == 1013
-            assert await serves(neighbour)
+            await client.until(lambda: len(answers(client)) == count)
+            assert [answer["result"] for answer in answers(client)] == list(range(1, count + 1))
+
+
+async def test_a_client_that_reads_no_answers_is_not_read_and_nothing_is_lost(
+    web: WebServer,
+) -> None:
+    before = set(web.services.sockets)
+    _, raw = await handshake(web.port, "/api/sync")
+    raw.writer.transport.pause_reading()
+    raw.say(type="Connect", sessionId=str(uuid4()), connectionCount=0)
+    count, args = 3000, [{"data": "x" * 3000}]  # which the failure gives back
+    for request_id in range(count):
+        raw.say(type="Mutation", requestId=request_id, udfPath="probe:refuse", args=args)
+
+    await until(lambda: any(s._worker.is_congested for s in set(web.services.sockets) - before))
+    [socket] = set(web.services.sockets) - before
+    worker = socket._worker
+    assert len(worker.outbox) + len(worker._mutations) <= web.services.settings.max_queued_mutations
+    raw.writer.transport.resume_reading()
+    seen = []
+    async for message in raw.messages():
+        if message["type"] == "MutationResponse":
+            seen.append(message["requestId"])
+            if len(seen) == count:
+                break
+
+    assert seen == list(range(count))
+    await raw.abort()
 
 
 async def test_as_many_mutations_as_allowed_wait_and_are_answered_in_order(

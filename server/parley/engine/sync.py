@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 MAX_UNREAD_TRANSITIONS: Final = 2
 MAX_UNREAD_BYTES: Final = 8 << 20
+MAX_WAITING_BYTES: Final = 8 << 20
 _REFUSED_FACTOR: Final = 2  # so many times the allowed queries get at least a refusal each
 
 
@@ -118,7 +119,8 @@ class SyncWorker:
         self._min_ts = 0
         self._unread = 0
         self._unread_bytes = 0
-        self._mutations: deque[tuple[Mutation, Identity | None]] = deque()
+        self._mutations: deque[tuple[Mutation, Identity | None, int]] = deque()
+        self._waiting_bytes = 0
         self._is_running = False
         self._is_submitting = False
 
@@ -126,6 +128,20 @@ class SyncWorker:
     def query_count(self) -> int:
         """How many queries the client is subscribed to."""
         return len(self._queries)
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether nothing more should be read from the client, until it has read more of its own.
+
+        Else a client that comes back with thousands of mutations, or reads no answers, would make
+        us keep it all. Whoever owns the socket looks again when something was written: an answer,
+        after which there is room, always is.
+        """
+        return (
+            len(self._mutations) + len(self.outbox) >= self._max_mutations
+            or self._waiting_bytes > MAX_WAITING_BYTES
+            or self._unread_bytes > MAX_UNREAD_BYTES
+        )
 
     # --- from the client
 
@@ -155,15 +171,20 @@ class SyncWorker:
             self._resubscribe(query_id)
         self._owe()
 
-    def mutate(self, message: Mutation) -> None:
+    def mutate(self, message: Mutation, size_bytes: int = 0) -> None:
         """Take a mutation; it runs after those taken before, as the identity of this moment.
 
+        Args:
+            message: as it came.
+            size_bytes: what it takes in memory, about; not before it is answered is that free.
+
         Raises:
-            TooManyMutations: too many are unanswered; the connection has to be closed.
+            TooManyMutations: `is_congested` was not heeded; the connection has to be closed.
         """
         if len(self._mutations) >= self._max_mutations:
             raise TooManyMutations(f"{self._max_mutations} mutations are waiting on this socket")
-        self._mutations.append((message, self.identity))
+        self._mutations.append((message, self.identity, size_bytes))
+        self._waiting_bytes += size_bytes
         self._submit_waiting()
 
     def respond(self, frame: bytes) -> None:
@@ -193,6 +214,7 @@ class SyncWorker:
             self._unread -= 1
         if self._is_owed or self._changed:
             self._engine.due[self] = None
+        self._submit_waiting()
 
     # --- from the engine
 
@@ -312,29 +334,36 @@ class SyncWorker:
 
     def _resubscribe(self, query_id: int) -> None:
         before = self._queries[query_id]
-        # The journal keeps the borders of a page where the client knows them.
-        call = replace(before.call, journal=before.journal)
-        query = self._engine.subscribe(call, self.identity, self, query_id)
+        # With its journal: the borders of a page stay where the client knows them.
+        query = self._engine.subscribe(before.call, self.identity, self, query_id)
         if query is not before:
             self._queries[query_id] = query
             self._engine.unsubscribe(before, self, query_id)
             self._changed.add(query_id)
 
     def _submit_waiting(self) -> None:
-        """Submit the mutation whose turn it is, and the next as long as answers come at once."""
+        """Submit the mutation whose turn it is, and the next as long as answers come at once.
+
+        None runs for a client that does not read what the others gave.
+        """
         if self._is_submitting:
             return  # further up the stack
         self._is_submitting = True
-        while self._mutations and not self._is_running and self.failure is None:
+        while self._may_submit():
             self._is_running = True
-            message, identity = self._mutations[0]
+            message, identity, _ = self._mutations[0]
             self._submit(self, message, identity, partial(self._answered, message))
         self._is_submitting = False
+
+    def _may_submit(self) -> bool:
+        is_free = not self._is_running and self.failure is None
+        return bool(self._mutations) and is_free and self._unread_bytes <= MAX_UNREAD_BYTES
 
     def _answered(self, message: Mutation, answer: Answer) -> None:
         if self.is_closed:
             return
-        self._mutations.popleft()
+        *_, size_bytes = self._mutations.popleft()
+        self._waiting_bytes -= size_bytes
         self._is_running = False
         error = answer.error
         if error is None:

@@ -89,6 +89,7 @@ class SyncSocket:
         self._address = address
         self._transport = transport
         self._output = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._connection = Connection(client, services.clock)
         self._worker = services.node.open(self._connection, self._output.set)
         now = self._clock.monotonic()
@@ -145,6 +146,11 @@ class SyncSocket:
 
     async def _read(self, receive: Receive) -> None:
         while True:
+            # What is not read waits in the network and then at the client. Closing instead would
+            # make it send the same again, for ever.
+            while self._worker.is_congested:
+                self._has_room.clear()
+                await self._has_room.wait()
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 # A client sends the same again when it comes back: somebody has to see it.
@@ -168,7 +174,7 @@ class SyncSocket:
             case ModifyQuerySet():
                 await self._modify(message)
             case Mutation():
-                self._worker.mutate(message)
+                self._worker.mutate(message, len(text))
             case Action():
                 self._act(message)
         self._services.node.wake()
@@ -250,6 +256,7 @@ class SyncSocket:
                     await self._send(send, frame)
                 outbox.popleft()
                 self._worker.written(outgoing)
+                self._has_room.set()
                 if outgoing.is_transition:
                     self._services.node.wake()
             if self._worker.failure is not None:
