@@ -416,6 +416,21 @@ async def test_a_path_that_names_nothing_is_a_failed_call(web: WebServer, path: 
             await client.act(path)
 
 
+@pytest.mark.parametrize(
+    "value", [{"$integer": "AQAAAAAAAAA="}, {"$bytes": "AQ=="}, {"$float": "AAAAAAAA8H8="}]
+)
+async def test_a_value_in_place_of_arguments_is_a_failed_call(web: WebServer, value: Any) -> None:
+    async with open_client(web.url) as client:
+        await client.modify(add(0, "probe:echo", args=[value]), add(1))
+
+        assert "expected an object" in client.results[0].message
+        assert client.results[1] == 1
+        with pytest.raises(FunctionError, match="expected an object"):
+            await client.mutate("probe:add", value)
+        with pytest.raises(FunctionError, match="expected an object"):
+            await client.act("probe:slow_add", value)
+
+
 def nested(depth: int) -> Any:
     """Return a list within lists; as an argument it stands one deeper, in the arguments."""
     value: Any = 1
@@ -643,3 +658,14 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(web: WebServer, opco
             await raw.abort()
         await client.mutate("probe:add", {"name": "beside the vanished"})
         await until(lambda: web.services.admission.total == 1)
+
+
+async def test_what_is_no_text_leaves_no_traceback_in_the_log(
+    web: WebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may send it, as often as they like."""
+    async with open_raw(web.port, session=SESSION) as raw:
+        raw.send(TEXT, b"\xff\xfe")
+
+        assert await raw.close_code() == 1007
+    assert [record for record in caplog.records if record.exc_info] == []
