@@ -21,7 +21,7 @@ NO_CODE = None
         (errors.BadSequence("m"), None, 1011, "InternalServerError"),
         (errors.TooLarge("m"), None, 1009, "MessageTooLarge"),
         (errors.AuthRejected("m"), None, NO_CODE, ""),
-        (errors.AuthUnavailable("m"), None, NO_CODE, ""),
+        (errors.AuthUnavailable("m"), None, 1013, "AuthProviderDiscoveryFailed"),
         (errors.DatabaseDown("m"), None, 1013, "DatabaseUnavailable"),
         (errors.Overloaded("m"), None, 1013, "TooManyConcurrentRequests"),
         (errors.TooManyMutations("m"), None, 1013, "TooManyConcurrentMutations"),

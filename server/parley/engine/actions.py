@@ -6,13 +6,15 @@ that they run for. At most once: an action is never tried again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from orjson import loads
 
 from parley.engine.calls import decoded_args
-from parley.errors import Internal, Overloaded, ParleyError
+from parley.engine.runner import ENDINGS
+from parley.errors import Internal, LimitExceeded, Overloaded, ParleyError
 from parley.functions.context import ActionCtx, Auth
 from parley.identity import Identity
 from parley.values import decode, encode
@@ -26,9 +28,10 @@ MAX_ACTIONS: Final = 1000
 class Actions:
     """Runs the actions of one node."""
 
-    def __init__(self, node: Node, max_args_bytes: int) -> None:
+    def __init__(self, node: Node, *, max_args_bytes: int, max_result_bytes: int) -> None:
         self._node = node
         self._max_args_bytes = max_args_bytes
+        self._max_result_bytes = max_result_bytes
         self._running = 0
 
     async def run(
@@ -52,13 +55,20 @@ class Actions:
         )
         self._running += 1
         try:
-            return encode(await function.handler(ctx, **checked))
+            value = encode(await function.handler(ctx, **checked))
         except ParleyError:
             raise
-        except Exception as error:
+        except ENDINGS as error:
+            if _is_cancelled(error):
+                raise
             raise Internal(f"{type(error).__name__}: {error}") from error
         finally:
             self._running -= 1
+        if len(value) > self._max_result_bytes:
+            raise LimitExceeded(
+                f"a result may be {self._max_result_bytes} bytes; this one has {len(value)}"
+            )
+        return value
 
     def start(
         self,
@@ -93,3 +103,9 @@ class Actions:
         if answer.error is not None:
             raise answer.error
         return decode(loads(answer.value or b"null"))
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Tell whether the task itself is being ended, not merely something that it waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -101,11 +101,7 @@ class Entry:
         the same overlay: a parent inserted again would find its old children.
         """
         deleted = {table for table, row_id in self.rows if overlay.rows[table][row_id] is None}
-        return bool(deleted) and any(
-            column.references in deleted
-            for table in schema.tables.values()
-            for column in table.columns.values()
-        )
+        return not deleted.isdisjoint(schema.referenced)
 
 
 def entry_of(

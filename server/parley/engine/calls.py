@@ -8,7 +8,7 @@ from typing import Any
 
 from parley.engine.batch import Answer, Mutation
 from parley.engine.live import Call
-from parley.errors import FunctionFailed, LimitExceeded
+from parley.errors import ArgumentsInvalid, FunctionFailed, LimitExceeded
 from parley.functions.context import Entropy
 from parley.functions.registry import Function, Registry
 from parley.identity import Identity
@@ -79,10 +79,14 @@ def decoded_args(args: object, max_bytes: int) -> tuple[dict[str, Any], bytes]:
 
     Raises:
         ValueInvalid: a value that is not a Convex value, by its path.
+        ArgumentsInvalid: one value, such as `{"$integer": …}`, in place of the arguments by name.
         LimitExceeded: more than `max_bytes` of JSON.
     """
     decoded = decode(args)
-    assert isinstance(decoded, dict)  # noqa: S101 (messages take nothing else)
+    if not isinstance(decoded, dict):
+        raise ArgumentsInvalid(
+            "ArgumentValidationError: expected an object with the arguments by name"
+        )
     args_json = encode(decoded)
     if len(args_json) > max_bytes:
         raise LimitExceeded(f"arguments may be {max_bytes} bytes; these have {len(args_json)}")

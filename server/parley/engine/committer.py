@@ -56,6 +56,7 @@ class _Flight:
     batch: Batch
     entries: list[Entry]
     is_landed: bool = False
+    is_of_another_past: bool = False
     answers: list[tuple[Mutation, Answer]] = field(default_factory=list)
 
     @property
@@ -218,6 +219,8 @@ class Committer:
         """Take what became of the batch in flight."""
         flight = self._flight
         assert flight is not None  # noqa: S101
+        if flight.is_of_another_past:
+            outcome = Unknown("the database was replaced meanwhile")
         match outcome:
             case Committed(commit):
                 self._max_batch = min(MAX_BATCH, self._max_batch * 2)
@@ -240,6 +243,20 @@ class Committer:
                 self._pause(flight, now)
                 self._requeue(flight.mutations)
         self._flight = None
+
+    def reincarnated(self) -> None:
+        """Hear that the database is another: what was promised of the old one holds no more.
+
+        What is in flight, or waits for memory to show it, runs again: the new database knows by its
+        requests what survived.
+        """
+        self.min_ts = 0
+        flight = self._flight
+        if flight is not None and flight.is_landed:
+            self._flight = None
+            self._requeue(flight.mutations)
+        elif flight is not None:
+            flight.is_of_another_past = True
 
     def _conflicted(self, flight: _Flight, indexes: frozenset[int], head: int, now: float) -> None:
         self.min_ts = max(self.min_ts, head)

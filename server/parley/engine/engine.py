@@ -19,6 +19,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from parley.clock import Clock
@@ -269,7 +270,7 @@ class Engine:
             self._settle(query, [], self._failure(call.refusal, None))
             return
         assert call.function is not None  # noqa: S101
-        pager = Pager(self._cursor_secret, query.journal, self._query_limits.max_documents)
+        pager = Pager(self._cursor_secret, query.call.journal, self._query_limits.max_documents)
         transaction = RunTransaction(self.memory, self._query_limits, self._clock.cpu)
         ctx = QueryCtx(
             DatabaseReader(transaction, pager),
@@ -283,8 +284,7 @@ class Engine:
             self._wait(query, outcome, transaction.reads)
         elif isinstance(outcome, NeedsIdentity):
             self._split(query)
-        else:
-            query.journal = pager.journal or query.journal
+        elif pager.journal is None or self._go_on(query, pager.journal):
             self._settle(query, transaction.reads, self._result(outcome, pager.journal))
 
     def _wait(self, query: LiveQuery, request: LoadRequest, reads: list[Read]) -> None:
@@ -294,6 +294,22 @@ class Engine:
             self._settle(query, [*reads, Read.of_load(request)], self._failure(error, None))
         else:
             self._want(request, query)
+
+    def _go_on(self, query: LiveQuery, journal: str) -> bool:
+        """Let a page keep its end; whoever asks for it anew begins with a page of their own.
+
+        Returns False where another query keeps the same page already: the subscribers go there.
+        """
+        if query.call.journal == journal:
+            return True
+        query.call = replace(query.call, journal=journal)
+        key = (query.call.key, query.is_shared, query.identity and query.identity.cache_key)
+        if self.live.get(key) is None:
+            self.live.move(query, key)
+            return True
+        for (_, query_id), subscriber in list(query.subscribers.items()):
+            subscriber.identity_needed(query_id)
+        return False
 
     def _split(self, query: LiveQuery) -> None:
         """Give each subscriber of a shared run that asked who calls a run of their own."""

@@ -40,6 +40,7 @@ class Follower:
         self._engine = engine
         self._clock = clock
         self._incarnation = incarnation
+        store.follow_identity(incarnation)
         self._wake_engine = wake
         self._wake = asyncio.Event()
         self._target_ts = 0
@@ -66,14 +67,16 @@ class Follower:
         """
         if self._engine.memory.ts >= ts:
             return
-        reached = asyncio.get_running_loop().create_future()
-        self._waiting.append((ts, reached))
+        waiting = (ts, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
         self.want(ts)
         try:
             async with asyncio.timeout(timeout_s):
-                await reached
+                await waiting[1]
         except TimeoutError as error:
             raise TimedOut(f"the log was not followed to {ts} within {timeout_s} s") from error
+        finally:
+            self._waiting.remove(waiting)
 
     async def fresh(self, timeout_s: float) -> int:
         """Wait until memory holds everything committed before this call, and return that ts.
@@ -112,7 +115,6 @@ class Follower:
         for target, reached in self._waiting:
             if target <= ts and not reached.done():
                 reached.set_result(None)
-        self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
 
     async def follow(self) -> None:
         """Read the log for ever."""
@@ -150,15 +152,22 @@ class Follower:
         # A log that went backwards is an older dump, restored in place.
         if found.incarnation != self._incarnation or found.newest < after:
             await self._start_anew(found)
+            self._wake_engine()
         elif after < found.horizon:
             log.warning("this node slept past the end of the log; it reloads everything")
             await self._reset(await self._store.head())
+            self._wake_engine()
         elif any(commit.is_schema_change for commit in found.commits):
             await self._reset(found.commits[-1].ts)
         else:
             self._engine.take_commits(found.commits)
         if found.has_more:
             self._wake.set()
+        elif not found.commits:
+            # Whoever wanted more believed in a commit that is not there (a forged notification, a
+            # database that was replaced): reading again at once would find nothing, for ever.
+            self._target_ts = 0
+            return
         self._wake_engine()
 
     async def _reset(self, ts: int) -> None:
@@ -168,8 +177,12 @@ class Follower:
     async def _start_anew(self, found: LogSlice) -> None:
         """Follow another database than before: all that was shown may be wrong."""
         log.error("the database was restored or replaced; every client starts anew")
+        schema = await self._store.schema()
+        # From here on at once: no row of the new database may meet memory of the old one.
+        self._store.follow_identity(found.incarnation)
         self._incarnation = found.incarnation
         self._target_ts = 0
-        self._engine.committer.min_ts = 0
-        await self._reset(await self._store.head())
+        self._engine.committer.reincarnated()
+        self._engine.reset(schema, found.newest)
+        self.moved()
         self.on_reincarnation()

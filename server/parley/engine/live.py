@@ -31,7 +31,7 @@ class Subscriber(Protocol):
         ...
 
     def identity_needed(self, query_id: int) -> None:
-        """Subscribe the query again: it turned out to depend on who asks."""
+        """Subscribe the query again: it depends on who asks, or goes on as another one."""
         ...
 
 
@@ -94,11 +94,11 @@ class LiveQuery:
     """One call, run once for all its subscribers.
 
     Attributes:
+        call: what it runs; with the end of its page, once it has paginated.
         identity: as whom it runs; None also for a call that never looks.
         is_shared: it runs without an identity and fails over to one per identity if it looks.
         reads: what its newest result depends on.
         result: None until it has run.
-        journal: the end of its page, if it paginated; later runs keep to it.
         is_dirty: its result may no longer be true at memory's ts.
     """
 
@@ -107,7 +107,6 @@ class LiveQuery:
         "identity",
         "is_dirty",
         "is_shared",
-        "journal",
         "key",
         "loads",
         "reads",
@@ -122,7 +121,6 @@ class LiveQuery:
         self.call = call
         self.identity = identity
         self.is_shared = is_shared
-        self.journal = call.journal
         self.reads: list[Read] = []
         self.result: Result | None = None
         self.is_dirty = True
@@ -164,6 +162,12 @@ class LiveQueries:
     def add(self, query: LiveQuery) -> None:
         """Begin to keep a live query."""
         self._by_key[query.key] = query
+
+    def move(self, query: LiveQuery, key: Hashable) -> None:
+        """Keep a live query under another key."""
+        del self._by_key[query.key]
+        query.key = key
+        self._by_key[key] = query
 
     def remove(self, query: LiveQuery) -> None:
         """Forget a live query that nobody subscribes to."""

@@ -20,6 +20,7 @@ from parley.store.types import Change, Commit, LoadRequest, LoadResult, Order
 _BY_ID: Final = "by_id"
 _RANGE_BYTES: Final = 400
 _MIN_LOAD: Final = 64
+_MAX_HISTORY_BYTES: Final = 50 << 20
 RangeKey = tuple[str, str, tuple[Any, ...]]
 
 
@@ -57,6 +58,7 @@ class Memory:
         ts: the commit that everything here is true at.
         schema: the tables; replaced by `reset` only.
         size_bytes: estimate of what is held.
+        history_bytes: images of recent commits, beside that.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Memory:
         self._shapes: dict[str, Counter[tuple[str, int]]] = {n: Counter() for n in schema.tables}
         self._history: deque[Commit] = deque()
         self._history_changes = 0
+        self.history_bytes = 0
         self._history_start = ts
 
     # --- reading
@@ -282,10 +285,16 @@ class Memory:
     def _remember(self, commit: Commit) -> None:
         self._history.append(commit)
         self._history_changes += 1 + len(commit.changes)
-        while self._history_changes > self._max_history:
+        self.history_bytes += _size_of(commit)
+        while self._history_changes > self._max_history or self.history_bytes > _MAX_HISTORY_BYTES:
             oldest = self._history.popleft()
             self._history_changes -= 1 + len(oldest.changes)
+            self.history_bytes -= _size_of(oldest)
             self._history_start = oldest.ts
+
+
+def _size_of(commit: Commit) -> int:
+    return sum(len(change.image) for change in commit.changes if change.image is not None)
 
 
 def _covered(

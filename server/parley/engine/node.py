@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -56,6 +55,9 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _RETRY_S: Final = 0.2
 _CATCH_UP_S: Final = 2.0
+_FUTURE_US: Final = 1_000_000  # by so much a clock may be ahead of ours
+_BUMP_EVERY_S: Final = 1.0
+_MAX_BUMPS: Final = 3
 
 
 class Node:
@@ -80,6 +82,7 @@ class Node:
         incarnation: str,
         mutation_timeout_s: float = 15.0,
         max_args_bytes: int = 1 << 20,
+        max_result_bytes: int = 8 << 20,
         max_queries: int = 500,
         max_mutations: int = 200,
         redact_errors: bool = True,
@@ -103,7 +106,12 @@ class Node:
         self._is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._load_slots = asyncio.Semaphore(max_loads)
-        self.actions = Actions(self, max_args_bytes)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bump_lock = asyncio.Lock()
+        self._bumped_at = -_BUMP_EVERY_S
+        self.actions = Actions(
+            self, max_args_bytes=max_args_bytes, max_result_bytes=max_result_bytes
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
@@ -119,7 +127,7 @@ class Node:
                 yield self
             finally:
                 self.is_draining = True
-                for task in tasks:
+                for task in (*tasks, *self._tasks):
                     task.cancel()
                 if self._timer is not None:
                     self._timer.cancel()
@@ -161,22 +169,32 @@ class Node:
     async def admit(self, max_observed_ts: int) -> None:
         """Make sure that a client which has seen `max_observed_ts` is served nothing older.
 
-        Ahead of every commit there may be a client of a database that was restored since: then one
-        empty commit moves the clock past it.
+        A client of a database that was restored since may be ahead of every commit. Then an empty
+        commit moves the log past it: one for all such clients, at most one per second, since
+        anybody may claim to have seen anything.
 
         Raises:
-            Unavailable: the ts lies in the future; nobody can have seen it.
+            Unavailable: the ts lies in the future, nobody can have seen it; or it was not reached.
         """
-        if max_observed_ts <= self.engine.memory.ts:
+        if max_observed_ts <= self.engine.memory.ts or max_observed_ts <= await self.fresh():
             return
-        head = await self.fresh()
-        if max_observed_ts <= head:
-            return
-        if max_observed_ts > time.time_ns() + 1_000_000_000:
+        if max_observed_ts > (self._clock.wall_us() + _FUTURE_US) * 1000:
             raise Unavailable("maxObservedTimestamp lies in the future")
-        bump = Batch(head, (), (), must_commit=True)
-        await self._store.commit(bump)
-        await self.follower.reach(max_observed_ts, _CATCH_UP_S)
+        async with self._bump_lock:
+            for _ in range(_MAX_BUMPS):
+                if max_observed_ts <= self.engine.memory.ts:
+                    return
+                pause_s = self._bumped_at + _BUMP_EVERY_S - self._clock.monotonic()
+                await asyncio.sleep(max(pause_s, 0))
+                self._bumped_at = self._clock.monotonic()
+                outcome = await self._store.commit(
+                    Batch(self.engine.memory.ts, (), (), must_commit=True)
+                )
+                if not isinstance(outcome, Committed):
+                    raise Unavailable("the log could not be moved to maxObservedTimestamp")
+                await self.follower.reach(outcome.commit.ts, _CATCH_UP_S)
+        if max_observed_ts > self.engine.memory.ts:
+            raise Unavailable("the database's clock is behind maxObservedTimestamp")
 
     async def signed_in(self, identity: Identity | None) -> None:
         """Run the app's `on_authenticated` mutation for an identity that was just accepted."""
@@ -419,7 +437,9 @@ class Node:
         """Run `work` in a task of the node, which ends with the node at the latest."""
         if self._group is None:
             raise ShuttingDown("this node is not running")
-        self._group.create_task(self._guarded(work), name=name)
+        task = self._group.create_task(self._guarded(work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _guarded(self, work: Work) -> None:
         try:

@@ -12,7 +12,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, cast
 
-from parley.errors import FunctionFailed, Internal
+from parley.engine.alarm import ALARM, Overrun
+from parley.errors import FunctionFailed, Internal, LimitExceeded
 from parley.functions.context import IdentityNeeded
 from parley.store.types import LoadRequest
 
@@ -46,7 +47,7 @@ RunOutcome = Ended | NeedsIdentity | LoadRequest
 
 
 # What a function may raise that is its own end only, although it is no Exception.
-_ENDINGS: Final = (Exception, asyncio.CancelledError, GeneratorExit, SystemExit)
+ENDINGS: Final = (Exception, asyncio.CancelledError, GeneratorExit, SystemExit)
 
 
 class ImpureAwait(Exception):
@@ -79,9 +80,15 @@ def drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
     # create_task, sleep and network calls fail at once instead of escaping the transaction.
     asyncio._set_running_loop(_NO_LOOP)
     try:
-        outcome = _drive(coroutine, path)
-        coroutine.close()  # runs the function's `finally` blocks, if it has not ended
-    except _ENDINGS as error:
+        ALARM.arm()
+        try:
+            outcome = _drive(coroutine, path)
+            coroutine.close()  # runs the function's `finally` blocks, if it has not ended
+        finally:
+            ALARM.disarm()
+    except Overrun as error:
+        outcome = Failed(LimitExceeded(f"{path} did not end: {error}"))
+    except ENDINGS as error:
         outcome = Failed(Internal(f"{type(error).__name__}: {error}"))
         outcome.error.__cause__ = error
     finally:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from parley.clock import uuid7
 from parley.engine.memory import Memory
 from parley.engine.ranges import Row
-from parley.errors import LimitExceeded, ValueInvalid
+from parley.errors import LimitExceeded, ValueInvalid, WriteRejected
 from parley.functions.context import Entropy
 from parley.functions.transaction import Scan
 from parley.store.rows import document_of, encode_row
@@ -149,6 +149,7 @@ class RunTransaction:
         self._documents = self._bytes_read = self._writes = self._bytes_written = 0
         self._is_closed = False
         self.overlay = overlay
+        self._deleted: set[tuple[str, str]] = set()
         self.reads: list[Read] = []
 
     @property
@@ -249,6 +250,9 @@ class RunTransaction:
         assert self._next_creation_us is not None  # noqa: S101
         assert self._new_id is not None  # noqa: S101
         row_id = fields.get(ID_FIELD) or self._new_id()
+        if (table.name, row_id) in self._deleted and table.name in self.schema.referenced:
+            # Their net effect would be an update, which leaves what a delete cascades to.
+            raise WriteRejected(f"{table.name}/{row_id} was deleted by this mutation")
         creation = self._next_creation_us() / 1000
         self._write(table, row_id, {**fields, ID_FIELD: row_id, CREATION_FIELD: creation})
         return str(row_id)
@@ -262,6 +266,7 @@ class RunTransaction:
     def delete(self, table: Table, document: Document) -> None:
         """Remove a row."""
         self._write(table, document[ID_FIELD], None)
+        self._deleted.add((table.name, document[ID_FIELD]))
 
     def _write(self, table: Table, row_id: str, fields: dict[str, Any] | None) -> None:
         self._check()

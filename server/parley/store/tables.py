@@ -136,6 +136,16 @@ class Schema:
     tables: Mapping[str, Table]
     epoch: str
 
+    @cached_property
+    def referenced(self) -> frozenset[str]:
+        """Names of the tables that foreign keys of watched tables refer to."""
+        return frozenset(
+            column.references
+            for table in self.tables.values()
+            for column in table.columns.values()
+            if column.references is not None
+        )
+
 
 def order_value(column: Column, value: Any) -> Any:
     """Return what Python compares for `value` so that it sorts as Postgres sorts the column.

@@ -164,6 +164,7 @@ async def open_node(
         incarnation=incarnation,
         mutation_timeout_s=settings.mutation_timeout_s,
         max_args_bytes=settings.max_args_bytes,
+        max_result_bytes=settings.max_result_bytes,
         max_queries=settings.max_subscriptions,
         max_mutations=settings.max_queued_mutations,
         redact_errors=redact_errors,

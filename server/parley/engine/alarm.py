@@ -1,0 +1,52 @@
+"""Ends a query or mutation that never comes back: `while True` in an app must not stop a server.
+
+A function runs inside one step of the event loop, so nobody but a signal can interrupt it. Only the
+main thread of a process can take signals; elsewhere (in tests, say) there is no alarm.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+MAX_RUN_S = 5.0  # of wall time; a function's own budget is far below
+
+
+class Overrun(BaseException):
+    """Raised inside a function that has run for `MAX_RUN_S`; no `except Exception` stops it."""
+
+
+class Alarm:
+    """One timer for the function that is running."""
+
+    def __init__(self) -> None:
+        self._is_installed = False
+        self._is_armed = False
+
+    def install(self) -> None:
+        """Take SIGALRM from now on, if this is the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGALRM, self._ring)
+            self._is_installed = True
+
+    def arm(self) -> None:
+        """Begin to wait."""
+        if self._is_installed:
+            self._is_armed = True
+            signal.setitimer(signal.ITIMER_REAL, MAX_RUN_S)
+
+    def disarm(self) -> None:
+        """Stop waiting; what rings later is ignored."""
+        if self._is_installed:
+            self._is_armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_armed:
+            self._is_armed = False
+            raise Overrun(f"it ran for {MAX_RUN_S} s")
+
+
+ALARM: Final = Alarm()

@@ -1,0 +1,161 @@
+"""The asyncio shell around the engine, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from parley.engine.alarm import ALARM
+from parley.errors import Internal, LimitExceeded, Unavailable
+from tests.support.app import App, serving
+from tests.support.chat import person
+
+UNRULY = "tests.support.unruly"
+END_S = 5.0
+
+
+@pytest.fixture
+def _short_alarm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    monkeypatch.setattr("parley.engine.alarm.MAX_RUN_S", 0.1)
+    ALARM.install()
+    yield
+    monkeypatch.setattr(ALARM, "_is_installed", False)
+    signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def count_log_reads(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[float], asyncio.Event]:
+    """Return a list that grows with each read of the log from now on, and the first's event."""
+    reads: list[float] = []
+    began = asyncio.Event()
+    store = app.node.follower._store
+    read_log = store.read_log
+
+    async def counted(after_ts: int) -> object:
+        reads.append(time.monotonic())
+        began.set()
+        return await read_log(after_ts)
+
+    monkeypatch.setattr(store, "read_log", counted)
+    return reads, began
+
+
+# --- following
+
+
+async def test_a_forged_notification_does_not_keep_the_node_reading(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        reads, began = count_log_reads(app, monkeypatch)
+
+        await app.database.execute("select pg_notify('parley', '9223372036854775807')")
+        async with asyncio.timeout(END_S):
+            await began.wait()
+        await asyncio.sleep(0.3)
+
+        assert len(reads) < 10
+
+
+async def test_a_client_ahead_of_every_commit_is_let_in_by_one_empty_commit(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        observed = time.time_ns()
+
+        await asyncio.gather(*(app.node.admit(observed) for _ in range(5)))
+
+        assert app.node.engine.memory.ts >= observed
+        count = await app.database.fetchval(
+            "select count(*) from parley.log_tx where ts >= $1", observed
+        )
+        assert count == 1
+
+
+async def test_a_client_from_the_future_is_sent_away(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        with pytest.raises(Unavailable):
+            await app.node.admit(time.time_ns() + 60_000_000_000)
+
+
+# --- actions
+
+
+@pytest.mark.parametrize("path", ["unruly:leave", "unruly:giveUp"])
+async def test_an_action_ends_nobody_but_itself(dsn: str, path: str) -> None:
+    async with serving(dsn, UNRULY) as app:
+        with pytest.raises(Internal):
+            await app.action(path)
+
+        assert await app.action("unruly:boast", {"size": 1}) == "x"
+
+
+async def test_the_result_of_an_action_has_a_limit(dsn: str) -> None:
+    async with serving(dsn, UNRULY) as app:
+        assert len(await app.action("unruly:boast", {"size": (8 << 20) - 2})) == (8 << 20) - 2
+        with pytest.raises(LimitExceeded, match="8388608 bytes"):
+            await app.action("unruly:boast", {"size": (8 << 20) - 1})
+
+
+async def test_a_node_ends_though_an_action_does_not(dsn: str) -> None:
+    async with asyncio.timeout(END_S):
+        async with serving(dsn, UNRULY) as app:
+            app.node.actions.start("unruly:dawdle", {}, None, lambda _: None)
+            await asyncio.sleep(0)
+
+
+# --- functions that never end
+
+
+@pytest.mark.usefixtures("_short_alarm")
+async def test_a_query_that_never_ends_is_ended_and_others_go_on(dsn: str) -> None:
+    async with serving(dsn, UNRULY, "parley.chat") as app:
+        with pytest.raises(LimitExceeded, match="did not end"):
+            await app.query("unruly:spin")
+
+        assert await app.query("conversations:list") == []
+
+
+# --- pages
+
+
+async def test_whoever_asks_anew_gets_a_page_of_their_own_size(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        alice = await person(app, "alice")
+        conversation = await app.mutation("conversations:create", {}, alice.identity)
+        first = {"conversationId": conversation, "paginationOpts": {"numItems": 2, "cursor": None}}
+
+        async def say(content: str) -> None:
+            args = {"conversationId": conversation, "role": "user", "content": content}
+            await app.mutation("conversations:addMessage", args, alice.identity)
+
+        for content in "ab":
+            await say(content)
+        async with app.watching("messages:list", first, alice.identity) as watcher:
+            for content in "cdef":
+                await say(content)
+                await watcher.next()
+
+            fresh = await app.query("messages:list", first, alice.identity)
+
+            assert [each["content"] for each in watcher.value["page"]] == list("fedcba")
+            assert [each["content"] for each in fresh["page"]] == list("fe")
+
+
+async def test_pages_that_end_alike_are_run_once(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        alice = await person(app, "alice")
+        await app.mutation("conversations:create", {}, alice.identity)
+        page = {"paginationOpts": {"numItems": 1, "cursor": None}}
+
+        async with (
+            app.watching("conversations:listPage", page, alice.identity) as one,
+            app.watching("conversations:listPage", page, alice.identity) as other,
+        ):
+            assert one.value == other.value
+            assert one._query is other._query
