@@ -98,12 +98,13 @@ class ModelStore:
         """Return all rows of a table as they were at a commit."""
         return [fields for (name, _), fields in self.states[ts].items() if name == table]
 
-    def load(self, request: LoadRequest) -> LoadResult:
-        """Read a piece of a range as of now."""
+    def load(self, request: LoadRequest, ts: int | None = None) -> LoadResult:
+        """Read a piece of a range as of now, or of a commit."""
         table = self.schema.tables[request.table]
+        ts = self.ts if ts is None else ts
         found = rows_between(
             table,
-            self.table_at(self.ts, request.table),
+            self.table_at(ts, request.table),
             request.index,
             request.prefix,
             request.after,
@@ -111,7 +112,7 @@ class ModelStore:
             request.order,
             request.limit,
         )
-        return LoadResult(request, self.ts, tuple(image(table, fields) for fields in found))
+        return LoadResult(request, ts, tuple(image(table, fields) for fields in found))
 
     def find_settled(self, requests: Sequence[RequestId]) -> list[Settled]:
         """Return what is known of the settled ones among `requests`."""

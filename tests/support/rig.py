@@ -10,11 +10,17 @@ from parley.engine.batch import Answer
 from parley.engine.calls import caller_of, mutation_call, query_call
 from parley.engine.engine import Engine
 from parley.engine.live import Call
+from parley.engine.memory import Memory
+from parley.engine.runner import Failed, Returned, drive
 from parley.engine.sync import FrameCache, Outgoing, SyncWorker
+from parley.engine.transaction import Limits, RunTransaction
 from parley.errors import ParleyError
-from parley.functions.context import Entropy
+from parley.functions.context import Auth, Entropy, QueryCtx
+from parley.functions.database import DatabaseReader
+from parley.functions.pagination import Pager
 from parley.functions.registry import Registry
 from parley.identity import Identity
+from parley.protocol.error_text import error_text
 from parley.protocol.messages import Add, Mutation
 from parley.store.types import (
     Batch,
@@ -25,6 +31,7 @@ from parley.store.types import (
     LoadResult,
     RequestId,
 )
+from parley.values import encode
 from tests.support.clock import FakeClock
 from tests.support.modelstore import ModelStore
 from tests.support.running import SECRET
@@ -211,8 +218,43 @@ class Rig:
         )
 
 
+def fresh(
+    store: ModelStore, ts: int, call: Call, identity: Identity | None, journal: str | None
+) -> Any:
+    """Return what a query gives at a commit, run on nothing but the rows of that moment.
+
+    An error is its text without the line that names the request.
+    """
+    if call.refusal is not None:
+        return error_text(call.refusal, "", redact=False)[0].partition("\n")[2]
+    assert call.function is not None
+    memory = Memory(SCHEMA, ts, max_bytes=1 << 30)
+    while True:
+        transaction = RunTransaction(memory, Limits(), FakeClock().cpu)
+        pager = Pager(SECRET, journal, Limits().max_documents)
+        ctx = QueryCtx(DatabaseReader(transaction, pager), Auth(identity), Entropy(0, 0))
+        outcome = drive(call.function.handler(ctx, **call.args), call.path)
+        if isinstance(outcome, Returned):
+            return json.loads(encode(outcome.value))
+        if isinstance(outcome, Failed):
+            return error_text(outcome.error, "", redact=False)[0].partition("\n")[2]
+        assert isinstance(outcome, LoadRequest)
+        memory.install(store.load(outcome, ts))
+
+
+@dataclass
+class Asked:
+    """What the client had asked for when it sent a version of its query set."""
+
+    version: int
+    queries: dict[int, Call]
+
+
 class Client:
     """One connection: its worker, and what a JS client makes of its frames.
+
+    After each Transition it checks that everything it now shows is what a fresh run gives at the
+    Transition's ts, as the identity of its version, for the query set of its version.
 
     Attributes:
         wire: the client's state; it asserts that the chain of versions holds.
@@ -235,6 +277,9 @@ class Client:
         self.results: dict[int, Any] = {}
         self.responses: dict[int, dict[str, Any]] = {}
         self.order: list[str] = []
+        self.journals: dict[int, str | None] = {}
+        self.asked = [Asked(0, {})]
+        self.identities = [identity]
         self.connection = opened(**connect)
         self.wakes = 0
         self.worker = SyncWorker(
@@ -254,6 +299,13 @@ class Client:
     def modify(self, *changes: tuple[int, Call | None]) -> None:
         """Add queries by id; None removes."""
         version = self.connection.received_query_set
+        queries = dict(self.asked[-1].queries)
+        for query_id, call in changes:
+            if call is None:
+                del queries[query_id]
+            else:
+                queries[query_id] = call
+        self.asked.append(Asked(version + 1, queries))
         modifications = [
             {"type": "Remove", "queryId": query_id}
             if call is None
@@ -261,7 +313,7 @@ class Client:
                 "type": "Add",
                 "queryId": query_id,
                 "udfPath": call.path,
-                "args": [json.loads(call.args_json)],
+                "args": [json.loads(call.args_json or b"{}")],
                 "journal": call.journal,
             }
             for query_id, call in changes
@@ -287,6 +339,7 @@ class Client:
         version = self.connection.received_identity
         message = {"type": "Authenticate", "baseVersion": version, "tokenType": "None"}
         self.connection.receive(json.dumps(message))
+        self.identities.append(identity)
         self.worker.authenticated(identity)
 
     def mutate(self, request: int, path: str, **args: Any) -> None:
@@ -323,11 +376,29 @@ class Client:
             return
         self.order.append("transition")
         self.wire.take(frame)
-        for change in message.get("modifications", ()):
-            if change["type"] == "QueryRemoved":
-                self.results.pop(change["queryId"], None)
-            else:
-                self.results[change["queryId"]] = change.get("value", change.get("errorMessage"))
+        if message["type"] == "TransitionChunk":
+            return
+        for change in message["modifications"]:
+            query_id = change["queryId"]
+            self.results.pop(query_id, None)
+            if change["type"] == "QueryUpdated":
+                self.results[query_id] = change["value"]
+            elif change["type"] == "QueryFailed":
+                self.results[query_id] = change["errorMessage"].partition("\n")[2]
+            self.journals[query_id] = change.get("journal") or self.journals.get(query_id)
+        self.check()
+
+    def check(self, ts: int | None = None) -> None:
+        """Check what is shown against fresh runs at the client's ts, or another."""
+        version = self.wire.version
+        [asked] = [asked for asked in self.asked if asked.version == version.query_set]
+        identity = self.identities[version.identity]
+        ts = version.ts if ts is None else ts
+        assert ts >= self.connection.max_observed_timestamp
+        assert self.results == {
+            query_id: fresh(self.rig.store, ts, call, identity, self.journals.get(query_id))
+            for query_id, call in asked.queries.items()
+        }
 
     def _has_output(self) -> None:
         self.wakes += 1

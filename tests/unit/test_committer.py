@@ -824,8 +824,8 @@ class Chaos:
         self.rig.clock.advance(seconds)
 
 
-@settings(max_examples=120, deadline=None)
-@given(st.lists(events, max_size=60))
+@settings(max_examples=60, deadline=None)
+@given(st.lists(events, min_size=30, max_size=60))
 def test_whatever_happens_each_mutation_happens_once_in_order_and_is_answered_once(
     happens: list[Any],
 ) -> None:

@@ -1,0 +1,829 @@
+"""What a connection is owed, when it goes out, and that it is always true."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parley.engine.sync import MAX_UNREAD_BYTES, MAX_UNREAD_TRANSITIONS, Outgoing
+from parley.errors import Overloaded, TimedOut, TooManyMutations
+from parley.protocol import responses
+from parley.store.types import Transient, Unknown
+from parley.values import ts_from_wire, ts_to_wire
+from tests.support.rig import ANN, BOB, Client, Rig
+from tests.support.tables import note, uuid
+from tests.support.wire import SESSION
+
+
+def shown(client: Client) -> dict[int, Any]:
+    client.read()
+    return client.results
+
+
+def transitions(taken: list[Outgoing]) -> list[dict[str, Any]]:
+    return [json.loads(outgoing.frames[0]) for outgoing in taken if outgoing.is_transition]
+
+
+def settled(rig: Rig, *clients: Client) -> None:
+    """Go on until every client has read everything."""
+    rig.run()
+    while any(client.worker.outbox for client in clients):
+        for client in clients:
+            client.read()
+        rig.run()
+
+
+# --- query sets
+
+
+def test_a_query_is_answered_at_memory_s_ts() -> None:
+    rig = Rig(note(1))
+    client = rig.client()
+
+    client.add(3, "allOf", owner="ann")
+    rig.run()
+
+    [first] = transitions(client.read())
+    assert first["endVersion"] == {"querySet": 1, "identity": 0, "ts": ts_to_wire(rig.store.ts)}
+    assert [row["_id"] for row in client.results[3]] == [uuid(1)]
+
+
+def test_an_empty_change_of_queries_is_answered_too() -> None:
+    rig = Rig()
+    client = rig.client()
+
+    client.modify()
+    rig.run()
+
+    [first] = transitions(client.read())
+    assert (first["endVersion"]["querySet"], first["modifications"]) == (1, [])
+
+
+def test_several_changes_are_answered_at_once_by_ascending_query_id() -> None:
+    rig = Rig()
+    client = rig.client()
+
+    client.add(7, "nothing")
+    client.add(3, "nothing")
+    rig.run()
+
+    [only] = transitions(client.read())
+    assert only["endVersion"]["querySet"] == 2
+    assert [change["queryId"] for change in only["modifications"]] == [3, 7]
+
+
+def test_all_queries_of_a_client_move_together() -> None:
+    rig = Rig(note(1))
+    client = rig.client()
+    client.modify((0, rig.call("allOf", owner="ann")), (1, rig.call("allOf", owner="bob")))
+    settled(rig, client)
+
+    rig.write(note(1, "bob"))
+    rig.run()
+
+    [moved] = transitions(client.read())
+    assert [change["queryId"] for change in moved["modifications"]] == [0, 1]
+
+
+def test_nothing_goes_out_while_one_of_the_queries_is_dirty() -> None:
+    rig = Rig(note(1))
+    client = rig.client()
+    client.add(0, "nothing")
+    settled(rig, client)
+
+    client.modify((1, rig.call("nothing")), (2, rig.call("allOf", owner="ann")))
+    rig.step()
+    assert not client.worker.outbox
+
+    rig.run()
+    assert client.worker.query_count == 3
+    assert shown(client).keys() == {0, 1, 2}
+
+
+def test_a_query_removed_while_it_is_dirty_holds_up_nobody() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.modify((0, rig.call("allOf", owner="ann")), (1, rig.call("nothing")))
+    rig.step()
+
+    client.modify((0, None))
+    rig.step()
+
+    [only] = transitions(client.read())
+    assert [(c["queryId"], c["type"]) for c in only["modifications"]] == [
+        (0, "QueryRemoved"),
+        (1, "QueryUpdated"),
+    ]
+
+
+def test_a_query_added_and_removed_before_any_transition_is_confirmed_as_removed() -> None:
+    rig = Rig()
+    client = rig.client()
+
+    client.modify((0, rig.call("nothing")), (0, None))
+    rig.run()
+
+    [only] = transitions(client.read())
+    assert [change["type"] for change in only["modifications"]] == ["QueryRemoved"]
+
+
+def test_a_query_removed_and_added_again_is_sent_again_and_not_removed() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "nothing")
+    settled(rig, client)
+
+    client.modify((0, None), (0, rig.call("nothing")))
+    rig.run()
+
+    [only] = transitions(client.read())
+    assert [change["type"] for change in only["modifications"]] == ["QueryUpdated"]
+
+
+def test_a_query_that_fails_recovers_when_its_rows_do() -> None:
+    rig = Rig(note(1, rank=1), note(2, rank=2))
+    client = rig.client()
+    client.add(0, "fragile", owner="ann")
+    settled(rig, client)
+    assert client.results[0] == "unique() found more than one row of notes"
+
+    rig.write({"_id": uuid(2)})
+    settled(rig, client)
+
+    assert client.results[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "args", "message"),
+    [
+        ("missing", {}, "Could not find public function for 'notes:missing'."),
+        ("put", {}, "but it is defined as Mutation."),
+        ("hidden", {}, "Could not find public function"),
+        ("allOf", {}, "ArgumentValidationError"),
+        ("allOf", {"owner": "x" * 11_000}, "arguments may be 10000 bytes"),
+    ],
+)
+def test_a_call_that_cannot_be_run_fails_like_a_query(
+    path: str, args: dict[str, Any], message: str
+) -> None:
+    rig = Rig()
+    client = rig.client()
+    client.worker.modify(
+        client.connection.receive(  # type: ignore[arg-type]
+            json.dumps(
+                {
+                    "type": "ModifyQuerySet",
+                    "baseVersion": 0,
+                    "newVersion": 1,
+                    "modifications": [
+                        {"type": "Add", "queryId": 0, "udfPath": f"notes:{path}", "args": [args]}
+                    ],
+                }
+            )
+        )
+    )
+    rig.run()
+
+    [only] = transitions(list(client.worker.outbox))
+    assert message in only["modifications"][0]["errorMessage"]
+
+
+def test_a_query_too_many_fails_alone() -> None:
+    rig = Rig()
+    client = rig.client(max_queries=1)
+
+    client.modify((0, rig.call("nothing")), (1, rig.call("nothing")))
+    rig.run()
+
+    [only] = transitions(list(client.worker.outbox))
+    kept, refused = only["modifications"]
+    assert kept["value"] == "nothing"
+    assert "a connection may hold 1 queries" in refused["errorMessage"]
+
+
+def test_far_too_many_queries_end_the_connection() -> None:
+    rig = Rig()
+    client = rig.client(max_queries=2)
+    client.modify(*[(n, rig.call("nothing")) for n in range(4)])
+
+    with pytest.raises(Overloaded):
+        client.modify((4, rig.call("nothing")))
+
+
+# --- what goes out, and what does not
+
+
+def test_a_result_that_did_not_change_is_not_sent_again() -> None:
+    rig = Rig(note(1, rank=5), note(2, rank=1))
+    client = rig.client()
+    client.add(0, "top", owner="ann", count=1)
+    settled(rig, client)
+
+    rig.write(note(1, rank=6))
+    rig.run()
+
+    assert client.read() == []
+
+
+def test_a_result_that_changed_back_before_it_could_be_sent_is_not_sent() -> None:
+    rig = Rig(note(1))
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    settled(rig, client)
+    make_deaf(rig, client)
+
+    rig.write(note(1, rank=1))
+    rig.run()
+    rig.write(note(1))
+    rig.run()
+
+    client.read()
+    rig.run()
+    assert transitions(client.read()) == []
+
+
+def make_deaf(rig: Rig, client: Client) -> None:
+    """Leave as many transitions unread as may be."""
+    for number in range(MAX_UNREAD_TRANSITIONS):
+        client.add(100 + number, "nothing")
+        rig.run()
+    assert len(client.worker.outbox) == MAX_UNREAD_TRANSITIONS
+
+
+def test_a_client_that_does_not_read_gets_two_transitions_and_then_one_for_all_the_rest() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    settled(rig, client)
+
+    for number in range(5):
+        rig.write(note(number))
+        rig.run()
+    assert len(client.worker.outbox) == MAX_UNREAD_TRANSITIONS
+
+    settled(rig, client)
+    assert client.order.count("transition") == 1 + MAX_UNREAD_TRANSITIONS + 1
+    assert len(client.results[0]) == 5
+
+
+def test_reading_one_makes_room_for_one() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    settled(rig, client)
+    make_deaf(rig, client)
+    rig.write(note(1))
+    rig.run()
+
+    client.read(1)
+    rig.run()
+
+    assert len(client.worker.outbox) == MAX_UNREAD_TRANSITIONS
+
+
+def test_a_client_with_too_many_bytes_unread_gets_no_transition() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.worker.respond(b"x" * (MAX_UNREAD_BYTES + 1))
+    rig.run()
+    assert [outgoing.is_transition for outgoing in client.worker.outbox] == [False]
+
+    client.worker.written(client.worker.outbox.popleft())
+    rig.run()
+
+    assert [outgoing.is_transition for outgoing in client.worker.outbox] == [True]
+
+
+def test_only_transitions_that_bring_news_of_identity_tell_our_clock() -> None:
+    rig = Rig()
+    client = rig.client(clientTs=5)
+    client.add(0, "allOf", owner="ann")
+    settled(rig, client)
+    rig.write(note(1))
+    rig.run()
+    plain = transitions(client.read())
+    client.authenticate(ANN)
+    rig.run()
+    news = transitions(client.read())
+
+    assert ["serverTs" in transition for transition in (*plain, *news)] == [False, True]
+
+
+def test_connections_that_stand_at_the_same_place_share_their_frames() -> None:
+    rig = Rig()
+    clients = [rig.client(), rig.client(), rig.client()]
+    for client in clients[:2]:
+        client.add(0, "allOf", owner="ann")
+    clients[2].add(1, "allOf", owner="ann")
+    settled(rig, *clients)
+
+    rig.write(note(1))
+    rig.run()
+
+    [one], [two], [three] = [client.read() for client in clients]
+    assert one.frames is two.frames
+    assert three.frames != one.frames
+    assert all(len(client.results) == 1 for client in clients)
+
+
+def test_frames_of_one_tick_are_not_those_of_the_next() -> None:
+    rig = Rig()
+    client, late = rig.client(), rig.client()
+    client.add(0, "allOf", owner="ann")
+    late.add(0, "allOf", owner="bob")
+    settled(rig, client, late)
+
+    rig.write(note(1), note(2, "bob"))
+    rig.run()
+
+    assert client.read()[0].frames != late.read()[0].frames
+    assert (client.results[0][0]["owner"], late.results[0][0]["owner"]) == ("ann", "bob")
+
+
+def test_a_large_transition_goes_in_chunks_to_clients_that_take_them() -> None:
+    rig = Rig(*[note(n, more="x" * 900_000) for n in range(7)])
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    rig.run()
+
+    [only] = client.read()
+
+    assert len(only.frames) == 2
+    assert only.size_bytes > responses.MAX_FRAME_BYTES
+    assert len(client.wire.results[0]) == 7
+
+
+def test_a_client_is_served_nothing_older_than_it_has_seen() -> None:
+    rig = Rig()
+    client = rig.client(maxObservedTimestamp=ts_to_wire(rig.store.ts + 5))
+    client.add(0, "nothing")
+    rig.run()
+    assert not client.worker.outbox
+
+    rig.write(note(1))
+    rig.run()
+
+    [only] = transitions(client.read())
+    assert ts_from_wire(only["endVersion"]["ts"]) == rig.store.ts
+
+
+def test_a_client_waits_while_memory_is_set_back() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "nothing")
+    settled(rig, client)
+    rig.write(note(1))
+    settled(rig, client)
+    client.modify()
+    settled(rig, client)
+
+    rig.engine.reset(rig.store.schema, rig.store.ts - 10)
+    client.modify()
+    rig.step()
+    assert not client.worker.outbox
+
+    settled(rig, client)
+    assert client.wire.version.ts == rig.store.ts
+
+
+def test_nothing_is_sent_on_a_connection_that_was_violated() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "nothing")
+
+    client.connection.close()
+    rig.run()
+
+    assert not client.worker.outbox
+
+
+def test_a_closed_worker_hears_and_says_nothing() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    client.mutate(0, "bump", id=uuid(1))
+    client.mutate(1, "bump", id=uuid(1))
+
+    client.worker.close()
+    client.worker.close()
+    client.worker.respond(b"{}")
+    rig.run()
+
+    assert not client.worker.outbox
+    assert len(rig.engine.live) == 0
+    assert rig.store.rows == {}
+    assert rig.engine.committer.is_idle
+
+
+# --- identities
+
+
+def test_queries_that_look_at_the_caller_are_run_for_each() -> None:
+    rig = Rig(note(1, "ann"), note(2, "bob"))
+    ann, bob, nobody = rig.client(identity=ANN), rig.client(identity=BOB), rig.client()
+    for client in (ann, bob, nobody):
+        client.add(0, "mine")
+    settled(rig, ann, bob, nobody)
+
+    assert [client.results[0] for client in (ann, bob, nobody)] == [[uuid(1)], [uuid(2)], None]
+
+
+def test_queries_that_do_not_look_are_run_once_for_all() -> None:
+    rig = Rig(note(1))
+    ann, bob = rig.client(identity=ANN), rig.client(identity=BOB)
+    for client in (ann, bob):
+        client.add(0, "allOf", owner="ann")
+    settled(rig, ann, bob)
+
+    assert len(rig.engine.live) == 1
+    assert rig.engine.stats.query_runs == 2  # once to find out what to load
+
+
+def test_a_change_of_identity_asks_again_and_sends_only_what_differs() -> None:
+    rig = Rig(note(1, "ann"))
+    client = rig.client(identity=ANN)
+    client.modify((0, rig.call("mine")), (1, rig.call("allOf", owner="ann")))
+    settled(rig, client)
+
+    client.authenticate(BOB)
+    rig.run()
+
+    [only] = transitions(client.read())
+    assert only["endVersion"]["identity"] == 1
+    assert [(c["queryId"], c["value"]) for c in only["modifications"]] == [(0, [])]
+
+
+def test_a_change_of_identity_that_changes_nothing_is_confirmed_all_the_same() -> None:
+    rig = Rig()
+    client = rig.client(identity=ANN)
+    client.add(0, "mine")
+    settled(rig, client)
+
+    client.authenticate(ANN)
+    rig.run()
+
+    [only] = transitions(client.read())
+    assert (only["endVersion"]["identity"], only["modifications"]) == (1, [])
+
+
+def test_a_result_of_the_identity_before_is_never_sent_under_the_next() -> None:
+    rig = Rig(note(1, "ann"), note(2, "bob"))
+    client = rig.client(identity=ANN)
+    client.add(0, "mine")
+    rig.step()
+    rig.load()
+
+    client.authenticate(BOB)
+    rig.arrive()
+    settled(rig, client)
+
+    assert client.results[0] == [uuid(2)]
+    assert client.order == ["transition"]
+
+
+def test_a_page_keeps_its_border_when_the_identity_changes() -> None:
+    rig = Rig(note(1), note(2), note(3))
+    client = rig.client()
+    options = {"numItems": 2, "cursor": None}
+    client.add(0, "page", owner="ann", paginationOpts=options)
+    settled(rig, client)
+    border = client.results[0]["continueCursor"]
+    rig.write({"_id": uuid(1)}, note(4))
+    rig.engine._identity_paths.add("notes:page")
+
+    client.authenticate(ANN)
+    settled(rig, client)
+
+    assert client.results[0]["continueCursor"] == border
+    assert [row["_id"] for row in client.results[0]["page"]] == [uuid(2)]
+
+
+def test_a_split_that_finds_its_result_made_already_is_sent_at_once() -> None:
+    rig = Rig(note(1))
+    slow, quick, other = rig.client(identity=ANN), rig.client(identity=ANN), rig.client()
+    slow.add(0, "mineIfAny", owner="ann")
+    rig.step()
+    [request] = rig.loads
+    rig.loads.clear()
+    rig.write(note(2, "cat"))
+    rig.tail()
+    other.add(0, "mineIfAny", owner="cat")
+    rig.step()
+    rig.load()
+    rig.arrive()
+    rig.step()
+    other.read()
+
+    quick.add(0, "mineIfAny", owner="ann")
+    rig.loads = []
+    rig.step()
+    rig.engine.loaded(rig.store.load(request))
+    rig.run()
+
+    quick.read()
+    slow.read()
+    assert (slow.results, quick.results) == ({0: "ann"}, {0: "ann"})
+
+
+# --- mutations
+
+
+def test_a_transition_that_reaches_its_ts_follows_every_response() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.mutate(0, "put", id=uuid(1), owner="ann", rank=1)
+    settled(rig, client)
+
+    assert client.order == ["response 0", "transition"]
+    assert client.responses[0]["success"]
+    assert client.wire.version.ts >= ts_from_wire(client.responses[0]["ts"])
+
+
+def test_a_transition_follows_a_failure_too() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.mutate(0, "remove", id=uuid(1))
+    settled(rig, client)
+
+    assert client.order == ["response 0", "transition"]
+    assert client.responses[0]["errorData"] == "no such note"
+    assert client.responses[0]["ts"] is None
+
+
+def test_a_write_is_not_shown_before_its_response() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    settled(rig, client)
+    client.mutate(0, "put", id=uuid(1), owner="ann", rank=1)
+    rig.step()
+    rig.load()
+    rig.arrive()
+    rig.step()
+    outcome = rig.store.commit(rig.batches[-1])
+    rig.tail()
+    rig.step()
+    assert not client.worker.outbox
+
+    rig.land(outcome)
+    settled(rig, client)
+
+    assert client.order == ["transition", "response 0", "transition"]
+
+
+def test_mutations_of_a_connection_run_in_the_order_they_came() -> None:
+    rig = Rig()
+    client = rig.client()
+    for request in range(5):
+        client.mutate(request, "bump", id=uuid(1))
+    settled(rig, client)
+
+    assert [client.responses[n]["result"] for n in range(5)] == [1, 2, 3, 4, 5]
+    assert [step for step in client.order if step != "transition"] == [
+        f"response {n}" for n in range(5)
+    ]
+
+
+def test_a_mutation_speaks_as_who_sent_it() -> None:
+    rig = Rig()
+    client = rig.client(identity=ANN)
+    client.mutate(0, "bump", id=uuid(1))
+    client.mutate(1, "bump", id=uuid(1))
+    client.authenticate(BOB)
+    settled(rig, client)
+
+    assert {request.identity for request in rig.store.requests} == {"https://issuer|ann"}
+
+
+def test_any_number_of_mutations_can_be_refused_one_after_another() -> None:
+    rig = Rig()
+    client = rig.client(max_mutations=5000)
+    client.mutate(0, "bump", id=uuid(1))
+    for request in range(1, 2000):
+        client.mutate(request, "missing")
+    settled(rig, client)
+
+    assert len(client.responses) == 2000
+    assert list(client.responses) == list(range(2000))
+
+
+def test_as_many_mutations_as_allowed_may_wait_and_no_more() -> None:
+    rig = Rig()
+    client = rig.client(max_mutations=2)
+    client.mutate(0, "bump", id=uuid(1))
+    client.mutate(1, "bump", id=uuid(1))
+
+    with pytest.raises(TooManyMutations):
+        client.mutate(2, "bump", id=uuid(1))
+
+
+def test_a_mutation_without_an_answer_ends_the_connection_and_none_overtakes_it() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.mutate(0, "bump", id=uuid(1))
+    rig.step()
+    rig.clock.advance(20.0)
+    rig.step()
+
+    client.mutate(1, "bump", id=uuid(1))
+    client.mutate(2, "bump", id=uuid(1))
+    rig.run()
+
+    assert isinstance(client.worker.failure, TimedOut)
+    assert client.responses == {}
+    assert rig.store.rows == {}
+
+
+def test_an_answer_from_a_commit_that_memory_has_not_seen_holds_the_transition_back() -> None:
+    rig = Rig(note(1, rank=0))
+    client = rig.client()
+    client.mutate(0, "bump", id=uuid(1))
+    rig.step()
+    rig.load()
+    rig.arrive()
+    rig.step()
+    rig.store.commit(rig.batches[-1])
+    rig.land(Unknown("connection lost"))
+    rig.clock.advance(1.0)
+    rig.step()
+    rig.land()
+
+    rig.step()
+    client.read()
+    assert client.order == ["response 0"]
+
+    settled(rig, client)
+    assert client.order == ["response 0", "transition"]
+    assert client.wire.version.ts == ts_from_wire(client.responses[0]["ts"])
+
+
+def test_a_repeat_after_a_reconnect_gets_its_answer_and_a_transition() -> None:
+    rig = Rig()
+    before = rig.client()
+    before.mutate(0, "bump", id=uuid(1))
+    settled(rig, before)
+    before.worker.close()
+
+    after = rig.client(maxObservedTimestamp=ts_to_wire(before.wire.version.ts))
+    after.mutate(0, "bump", id=uuid(1))
+    settled(rig, after)
+
+    assert after.responses == before.responses
+    assert after.order == ["response 0", "transition"]
+
+
+# --- everything at once
+
+CALLS = (
+    ("allOf", {"owner": "ann"}),
+    ("allOf", {"owner": "bob"}),
+    ("top", {"owner": "ann", "count": 1}),
+    ("one", {"id": uuid(1)}),
+    ("scored", {"above": 0.5}),
+    ("mine", {}),
+    ("mineIfAny", {"owner": "bob"}),
+    ("fragile", {"owner": "bob"}),
+    ("page", {"owner": "ann", "paginationOpts": {"numItems": 1, "cursor": None}}),
+    ("missing", {}),
+)
+numbers = st.integers(0, 2)
+rows = st.one_of(
+    st.builds(
+        lambda n, owner, rank, score: note(n, owner, rank=rank, score=score),
+        numbers,
+        st.sampled_from(("ann", "bob")),
+        st.sampled_from((None, 1, 2)),
+        st.sampled_from((None, 0.1, 0.9)),
+    ),
+    numbers.map(lambda n: {"_id": uuid(n)}),
+)
+who = st.integers(0, 1)
+happenings = st.one_of(
+    st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2)),
+    st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2)),
+    st.tuples(st.just("reset"), rows),
+    st.tuples(st.just("add"), who, st.integers(0, 3), st.sampled_from(CALLS)),
+    st.tuples(st.just("add"), who, st.integers(0, 3), st.sampled_from(CALLS)),
+    st.tuples(st.just("remove"), who, st.integers(0, 3)),
+    st.tuples(st.just("authenticate"), who, st.sampled_from((ANN, BOB, None))),
+    st.tuples(st.just("mutate"), who, st.sampled_from(("bump", "remove", "fail")), numbers),
+    st.tuples(st.just("read"), who),
+    *[st.tuples(st.just(name)) for name in ("load", "arrive", "evict", "turn")],
+    *[st.tuples(st.just(name)) for name in ("step", "step", "step", "load", "arrive")],
+    st.tuples(
+        st.just("land"),
+        st.sampled_from((None, Unknown("lost"), Transient("08", ""))),
+        st.booleans(),
+    ),
+    st.tuples(st.just("land"), st.just(None), st.just(False)),
+    st.tuples(st.just("mutate"), who, st.sampled_from(("bump", "remove", "fail")), numbers),
+    st.tuples(st.just("tail"), st.sampled_from((1, None))),
+    st.tuples(st.just("read"), who),
+    st.tuples(st.just("reconnect"), who),
+)
+
+
+class Commotion:
+    """Two clients, psql, and a node, each doing what it likes."""
+
+    def __init__(self) -> None:
+        self.rig = Rig(note(0), note(1, "bob"))
+        self.clients = [self.rig.client(identity=ANN), self.rig.client()]
+        self.sent = [0, 0]
+        self.add(0, 0, CALLS[0])
+        self.add(1, 0, CALLS[0])
+        self.add(1, 1, CALLS[5])
+        self.rig.run()
+
+    def write(self, written: list[Any]) -> None:
+        self.rig.write(*written)
+
+    def reset(self, row: Any) -> None:
+        self.rig.write(row, resets=["notes"])
+
+    def add(self, at: int, query_id: int, call: tuple[str, dict[str, Any]]) -> None:
+        path, args = call
+        if query_id not in self.clients[at].asked[-1].queries:
+            self.clients[at].modify((query_id, self.call(path, args)))
+
+    def call(self, path: str, args: dict[str, Any]) -> Any:
+        return self.rig.call(path, **args)
+
+    def remove(self, at: int, query_id: int) -> None:
+        if query_id in self.clients[at].asked[-1].queries:
+            self.clients[at].modify((query_id, None))
+
+    def authenticate(self, at: int, identity: Any) -> None:
+        self.clients[at].authenticate(identity)
+
+    def mutate(self, at: int, path: str, number: int) -> None:
+        # Numbers of a session go on across its reconnects.
+        self.clients[at].mutate(self.sent[at], path, id=uuid(number))
+        self.sent[at] += 1
+
+    def read(self, at: int) -> None:
+        self.clients[at].read()
+
+    def land(self, outcome: Any, is_unheard: bool) -> None:
+        if self.rig.is_flying:
+            if is_unheard:
+                self.rig.store.commit(self.rig.batches[-1])
+                outcome = Unknown("nobody heard")
+            self.rig.land(outcome)
+
+    def step(self) -> None:
+        self.rig.step()
+
+    def tail(self, count: int | None) -> None:
+        self.rig.tail(count)
+
+    def load(self) -> None:
+        self.rig.load()
+
+    def arrive(self) -> None:
+        self.rig.arrive()
+
+    def evict(self) -> None:
+        budget = self.rig.engine.memory.max_bytes
+        self.rig.engine.memory.max_bytes = 0
+        self.rig.engine.memory.evict()
+        self.rig.engine.memory.max_bytes = budget
+
+    def turn(self) -> None:
+        self.rig.turn()
+
+    def reconnect(self, at: int) -> None:
+        old = self.clients[at]
+        old.read()
+        old.worker.close()
+        session = f"{SESSION[:-2]}{at}{self.sent[at] % 10}"
+        new = self.rig.client(
+            session=session,
+            identity=old.worker.identity,
+            maxObservedTimestamp=ts_to_wire(old.wire.version.ts),
+        )
+        for query_id, call in old.asked[-1].queries.items():
+            new.modify((query_id, call))
+        self.clients[at] = new
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(happenings, min_size=30, max_size=60))
+def test_whatever_happens_clients_show_what_was_true_at_one_moment_and_end_at_the_newest(
+    happens: list[Any],
+) -> None:
+    commotion = Commotion()
+    for name, *details in happens:
+        getattr(commotion, name)(*details)
+
+    settled(commotion.rig, *commotion.clients)
+
+    for client in commotion.clients:
+        client.check(commotion.rig.store.ts)
+        assert client.order[-1:] in ([], ["transition"])
+        for response in client.responses.values():
+            assert client.wire.version.ts >= ts_from_wire(response["ts"] or ts_to_wire(0))
