@@ -285,6 +285,26 @@ async def test_what_python_could_not_nest_fails_that_call_only(http: httpx.Async
 
 
 @pytest.mark.parametrize(
+    ("route", "path"),
+    [
+        ("/api/query", "probe:echo"),
+        ("/api/mutation", "probe:add"),
+        ("/api/action", "probe:slowAdd"),
+        ("/api/run/probe/add", ""),
+    ],
+)
+async def test_a_value_in_place_of_arguments_fails_that_call_only(
+    http: httpx.AsyncClient, route: str, path: str
+) -> None:
+    body = {"path": path, "args": {"$integer": "AQAAAAAAAAA="}}
+
+    response = await http.post(route, json=body)
+
+    assert response.status_code == 200
+    assert "expected an object" in response.json()["errorMessage"]
+
+
+@pytest.mark.parametrize(
     "params",
     [{}, {"args": "{}"}, {"path": "m:f", "args": "{"}, {"path": "m:f", "format": "xml"}],
 )

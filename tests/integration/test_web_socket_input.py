@@ -428,7 +428,7 @@ async def test_a_value_in_place_of_arguments_is_a_failed_call(web: WebServer, va
         with pytest.raises(FunctionError, match="expected an object"):
             await client.mutate("probe:add", value)
         with pytest.raises(FunctionError, match="expected an object"):
-            await client.act("probe:slow_add", value)
+            await client.act("probe:slowAdd", value)
 
 
 def nested(depth: int) -> Any:
