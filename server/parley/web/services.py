@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from parley.auth.verifier import Verifier
 from parley.clock import Clock
 from parley.config import Settings
 from parley.engine.node import Node
+from parley.errors import ParleyError
 from parley.identity import Identity
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics
 
-if TYPE_CHECKING:
-    from parley.web.socket import SyncSocket
+
+class Socket(Protocol):
+    """What a shutdown asks of an open sync socket."""
+
+    @property
+    def has_output(self) -> bool:
+        """Whether frames wait to be sent."""
+        ...
+
+    def end(self, error: ParleyError) -> None:
+        """End the connection as `error` asks for, soon."""
+        ...
 
 
 @dataclass(slots=True)
@@ -38,7 +49,7 @@ class Services:
     metrics: Metrics
     redact_errors: bool
     dev_secret: str | None = None
-    sockets: set[SyncSocket] = field(default_factory=set)
+    sockets: set[Socket] = field(default_factory=set)
     begin_drain: Callable[[], None] = lambda: None
 
     async def identify(self, token: str, address: str) -> Identity | None:
