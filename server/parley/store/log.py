@@ -48,6 +48,11 @@ def _change(row: Row) -> Change:
     )
 
 
+def identity_of(incarnation: str) -> str:
+    """Return the part of an incarnation that connections know: all but what is in the tables."""
+    return incarnation.rpartition("/")[0]
+
+
 def build_slice(rows: Sequence[Row], identity: str) -> LogSlice:
     """Return the slice that rows of `sql.READ_LOG` (at least one) stand for.
 

@@ -21,7 +21,7 @@ from parley.store.catalog import build_schema
 from parley.store.commit import batch_arguments, committed, outcome_of_error, settled
 from parley.store.listen import Listener
 from parley.store.load import build_load
-from parley.store.log import Row, build_slice
+from parley.store.log import Row, build_slice, identity_of
 from parley.store.pool import (
     CONNECTION_ERRORS,
     PoolSettings,
@@ -65,6 +65,7 @@ class PostgresStore:
         self._readers = readers
         self._committers = committers
         self._schema = schema
+        self._identity: str | None = None  # of the only database to talk to; None: any
         self._commits: set[asyncio.Task[BatchOutcome]] = set()
         self._listeners: set[Listener] = set()
 
@@ -122,10 +123,19 @@ class PostgresStore:
     async def read_log(self, after_ts: int) -> LogSlice:
         """Read the commits after `after_ts`, oldest first; about `MAX_LOG_ROWS` rows at most.
 
-        A commit beyond the limits of `parley.max_rows` and `parley.max_bytes` comes as resets.
+        A commit beyond the limits of `parley.max_rows` and `parley.max_bytes` comes as resets. It
+        is the log of whichever database answers: how a node learns that it is another.
         """
-        rows, identity = await self._read(sql.READ_LOG, after_ts, MAX_LOG_ROWS)
+        rows, identity = await self._read(sql.READ_LOG, after_ts, MAX_LOG_ROWS, of_any=True)
         return build_slice(rows, identity)
+
+    def follow_identity(self, incarnation: str) -> None:
+        """Talk to the database of this incarnation only.
+
+        After a failover, connections may lead to the old primary and to the new one. When another
+        database answers, everything but `read_log` and `schema` raises `DatabaseDown`.
+        """
+        self._identity = identity_of(incarnation)
 
     async def cursor_secret(self) -> bytes:
         """Return the secret that signs page cursors: the same on every node of a database."""
@@ -150,7 +160,7 @@ class PostgresStore:
 
     async def schema(self) -> Schema:
         """Read the definitions of all watched tables; later loads use what was read last."""
-        rows, _ = await self._read(sql.DEFINITIONS)
+        rows, _ = await self._read(sql.DEFINITIONS, of_any=True)
         self._schema = build_schema(row["definition"] for row in rows)
         return self._schema
 
@@ -194,21 +204,41 @@ class PostgresStore:
         rows, _ = await self._read(sql.END_TS_LOCK_HOLDER, *holder)
         return bool(rows[0]["is_ended"])
 
-    async def _read(self, statement: str, *args: Any) -> tuple[Sequence[Row], str]:
-        """Run a statement that may run twice; a broken connection gets a second chance."""
+    async def _read(
+        self, statement: str, *args: Any, of_any: bool = False
+    ) -> tuple[Sequence[Row], str]:
+        """Run a statement that may run twice; a broken connection gets a second chance.
+
+        Returns the rows and the identity of the database they are of: ours, unless `of_any`.
+        """
         try:
-            return await self._fetch(statement, args)
+            return await self._fetch(statement, args, of_any=of_any)
         except CONNECTION_ERRORS:
             # Its neighbours broke with it, as a rule: the second chance is a new connection.
             await self._readers.expire_connections()
         try:
-            return await self._fetch(statement, args)
+            return await self._fetch(statement, args, of_any=of_any)
         except CONNECTION_ERRORS as error:
             raise database_down(error) from error
 
-    async def _fetch(self, statement: str, args: Sequence[Any]) -> tuple[Sequence[Row], str]:
+    async def _fetch(
+        self, statement: str, args: Sequence[Any], *, of_any: bool
+    ) -> tuple[Sequence[Row], str]:
         async with self._borrow(self._readers) as connection:
-            return await connection.fetch(statement, *args), connection.identity
+            await self._check_identity(connection, of_any=of_any)
+            rows = await connection.fetch(statement, *args)
+            # Again: meanwhile we may have turned to another database.
+            await self._check_identity(connection, of_any=of_any)
+            return rows, connection.identity
+
+    async def _check_identity(self, connection: StoreConnection, *, of_any: bool = False) -> None:
+        if self._identity in (None, connection.identity):
+            return
+        # Where one connection was led, others may not have been: let all be made anew.
+        await self._readers.expire_connections()
+        await self._committers.expire_connections()
+        if not of_any:
+            raise DatabaseDown("another database answers than before")
 
     @asynccontextmanager
     async def _borrow(self, pool: asyncpg.Pool[Any]) -> AsyncIterator[StoreConnection]:
@@ -234,7 +264,7 @@ class PostgresStore:
         Runs as a task of its own: cancelling the caller leaves the commit to end by itself.
 
         Raises:
-            DatabaseDown: no connection could be had; nothing was sent.
+            DatabaseDown: no connection to our database could be had; nothing was sent.
         """
         task = asyncio.create_task(self._commit(batch), name="commit batch")
         self._commits.add(task)
@@ -245,6 +275,7 @@ class PostgresStore:
         arguments = batch_arguments(batch)
         try:
             async with self._borrow(self._committers) as connection:
+                await self._check_identity(connection)
                 rows = await connection.fetch(sql.COMMIT, *arguments)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
             outcome = outcome_of_error(batch, error)

@@ -245,7 +245,14 @@ class Store(Protocol):
         ...
 
     async def read_log(self, after_ts: int) -> LogSlice:
-        """Read the commits after `after_ts`, oldest first."""
+        """Read the commits after `after_ts`, oldest first, of whichever database answers."""
+        ...
+
+    def follow_identity(self, incarnation: str) -> None:
+        """Talk to the database of this incarnation only.
+
+        When another answers, everything but `read_log` and `schema` raises `DatabaseDown`.
+        """
         ...
 
     async def head(self) -> int:
