@@ -22,7 +22,7 @@ from parley.engine.sync import MAX_UNREAD_TRANSITIONS
 from tests.support.client import Failure, SyncClient, open_client
 from tests.support.rawsocket import PING, TEXT, RawSocket, handshake, open_raw
 from tests.support.server import token
-from tests.support.webapp import WebServer, open_http, serving_web, until
+from tests.support.webapp import ADMIN_KEY, WebServer, open_http, serving_web, until
 
 ORIGIN = "https://app.example.com"
 names = (f"name-{number}" for number in itertools.count())
@@ -284,6 +284,36 @@ async def test_admin_keys_are_refused_unless_they_are_the_configured_one(
         assert error == {"type": "AuthError", "baseVersion": 0, "authUpdateAttempted": True}
 
 
+@pytest.mark.parametrize("spelling", ["impersonating", "acting_as"])
+async def test_an_admin_may_act_as_a_user_and_then_as_nobody(web: WebServer, spelling: str) -> None:
+    user = {"issuer": "https://issuer.test", "subject": "bob", "name": "Bob"}
+    admin = {"type": "Authenticate", "tokenType": "Admin", "value": ADMIN_KEY}
+    async with open_client(web.url) as client:
+        await client.send(**admin, baseVersion=0, **{spelling: user})
+        query_id = await client.subscribe("probe:who")
+        assert client.results[query_id] == "bob"
+
+        await client.send(**admin, baseVersion=1)
+        await client.until(lambda: client.version.identity == 2)
+        assert client.results[query_id] is None
+
+
+@pytest.mark.parametrize("user", [{}, {"subject": "bob"}, {"tokenIdentifier": 5}])
+async def test_an_admin_cannot_act_as_a_user_that_is_none(
+    web: WebServer, user: dict[str, Any]
+) -> None:
+    async with open_client(web.url) as client:
+        await client.send(
+            type="Authenticate",
+            baseVersion=0,
+            tokenType="Admin",
+            value=ADMIN_KEY,
+            impersonating=user,
+        )
+
+        assert (await auth_error(client))["authUpdateAttempted"]
+
+
 async def test_an_expired_token_ends_the_connection_at_its_deadline_without_a_message(
     web: WebServer,
 ) -> None:
@@ -445,7 +475,8 @@ async def test_as_many_mutations_as_allowed_wait_and_are_answered_in_order(
             for request_id in (1, 2):
                 call = {"udfPath": "probe:add", "args": [{"name": name}]}
                 await client.send(type="Mutation", requestId=request_id, **call)
-            await client.subscribe("probe:who")  # by now both have been read
+            workers = [socket._worker for socket in list(picky.services.sockets)]
+            await until(lambda: any(len(worker._mutations) == 2 for worker in workers))
 
         await client.until(lambda: len(answers(client)) == 3)
         assert [answer["result"] for answer in answers(client)] == [1, 2, 3]

@@ -1,7 +1,7 @@
 """What clients say, as records: one struct per message type of PROTOCOL.md §3.
 
-Unknown keys are ignored, so `impersonating`, `componentPath` and an Event's payload never get past
-this file. No error made here quotes what the client sent: it may hold a token.
+Unknown keys are ignored, so `componentPath` and an Event's payload never get past this file. No
+error made here quotes what the client sent: it may hold a token.
 """
 
 from __future__ import annotations
@@ -65,14 +65,22 @@ class Authenticate(_Message, frozen=True, kw_only=True):
         base_version: identity version that the client believes in.
         token_type: `User` for a JWT, `Admin` for a deployment key, `None` for signing out.
         token: the secret itself; a str unless `token_type` is `None`. Not part of the repr.
+        acting_as: attributes of the user as whom an Admin speaks, not decoded; None is nobody.
     """
 
     base_version: U32
     token_type: Literal["User", "Admin", "None"]
     token: str | None = msgspec.field(default=None, name="value")
+    acting_as: dict[str, Any] | None = msgspec.field(default=None, name="impersonating")
+    rust_acting_as: dict[str, Any] | msgspec.UnsetType | None = msgspec.field(
+        default=msgspec.UNSET, name="acting_as"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse a User or Admin without a token."""
+        """Refuse a User or Admin without a token; make one of the two spellings."""
+        if self.rust_acting_as is not msgspec.UNSET:
+            _set(self, "acting_as", self.acting_as or self.rust_acting_as)
+            _set(self, "rust_acting_as", msgspec.UNSET)
         if self.token is None and self.token_type != "None":  # noqa: S105  # a kind, no secret
             raise BadMessage("Authenticate needs a value unless its tokenType is None")
 

@@ -219,7 +219,7 @@ class SyncSocket:
         if message.token_type == "None" or message.token is None:  # noqa: S105
             return None
         if message.token_type == "Admin":  # noqa: S105
-            return admin_identity(message.token, self._settings.admin_key)
+            return admin_identity(message.token, self._settings.admin_key, message.acting_as)
         return await self._services.identify(message.token, self._address)
 
     def _act(self, message: Action) -> None:
