@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from parley.protocol.client_version import ClientVersion, Version
-from parley.protocol.connection import Connection
-from parley.protocol.responses import ZERO_VERSION, StateVersion
+from parley.protocol.connection import Connection, frames
+from parley.protocol.responses import ZERO_VERSION, Stamp, StateVersion
 from parley.values import ts_from_wire
 from tests.support.clock import FakeClock
 
@@ -55,6 +56,20 @@ MESSAGES = {
     "Action": '{"type":"Action","requestId":1,"udfPath":"m:f"}',
     "Event": '{"type":"Event"}',
 }
+
+
+def transition(
+    connection: Connection,
+    end_ts: int,
+    modifications: Sequence[bytes],
+    query_set: int,
+    identity: int,
+    stamp: Stamp | None,
+) -> list[bytes]:
+    """The frames of the next Transition, as the engine makes them."""
+    start, end = connection.advance(end_ts, query_set, identity)
+    can_chunk = connection.client.supports_chunks
+    return frames(start, end, modifications, stamp, can_chunk=can_chunk)
 
 
 def fresh(client: ClientVersion = NPM) -> Connection:

@@ -27,6 +27,7 @@ from tests.support.wire import (
     fresh,
     modify,
     opened,
+    transition,
 )
 
 
@@ -163,7 +164,7 @@ def test_the_query_set_is_what_was_added_and_not_removed() -> None:
     connection.receive(modify(1, 5, -10, 0))
 
     assert isinstance(message, ModifyQuerySet)
-    assert connection.query_ids == {0, 3, 41}
+    assert connection._query_ids == {0, 3, 41}
     assert connection.received_query_set == 5
 
 
@@ -180,7 +181,7 @@ def test_one_message_may_add_and_remove_a_query_in_order() -> None:
 
     connection.receive(modify(0, 1, 5, -6, 5))
 
-    assert connection.query_ids == {5}
+    assert connection._query_ids == {5}
 
 
 @pytest.mark.parametrize(("base", "new"), [(0, 2), (2, 3), (1, 1), (1, 0)])
@@ -192,7 +193,7 @@ def test_a_query_set_that_does_not_continue_the_chain_is_a_bad_version(base: int
         connection.receive(modify(base, new, 5))
 
     assert connection.received_query_set == 1
-    assert connection.query_ids == {4}
+    assert connection._query_ids == {4}
     assert connection.state is State.CLOSED
 
 
@@ -224,9 +225,9 @@ def test_transitions_follow_one_another() -> None:
     connection.receive(authenticate(0))
     updated = responses.modification(4, responses.updated_tail(b'"x"'))
 
-    sent = connection.transition(10, [updated], 1, 1, None)
-    sent += connection.transition(10, [], 1, 1, connection.stamp())
-    sent += connection.transition(12, [], 1, 1, None)
+    sent = transition(connection, 10, [updated], 1, 1, None)
+    sent += transition(connection, 10, [], 1, 1, connection.stamp())
+    sent += transition(connection, 12, [], 1, 1, None)
     for frame in sent:
         client.take(frame)
 
@@ -237,7 +238,7 @@ def test_transitions_follow_one_another() -> None:
 def test_a_transition_carries_the_stamp() -> None:
     connection = opened(clientTs=NOW_US // 1000 + 3)
 
-    (frame,) = connection.transition(1, [], 0, 0, connection.stamp())
+    (frame,) = transition(connection, 1, [], 0, 0, connection.stamp())
 
     assert json.loads(frame)["clientClockSkew"] == 3
     assert json.loads(frame)["serverTs"] == NOW_US * 1000
@@ -259,12 +260,12 @@ def test_a_transition_that_breaks_the_chain_is_refused_and_changes_nothing(
     connection = opened()
     connection.receive(modify(0, 2, 4))
     connection.receive(authenticate(0))
-    connection.transition(10, [], 2, 1, None)
+    transition(connection, 10, [], 2, 1, None)
     connection.receive(modify(2, 3))
     connection.receive(authenticate(1))
 
     with pytest.raises(ChainBroken):
-        connection.transition(end_ts, [], query_set, identity, None)
+        transition(connection, end_ts, [], query_set, identity, None)
 
     assert connection.sent == StateVersion(2, 1, 10)
 
@@ -273,15 +274,15 @@ def test_no_transition_is_older_than_what_the_client_has_seen() -> None:
     connection = opened(maxObservedTimestamp=ts_to_wire(77))
 
     with pytest.raises(ChainBroken, match="max_observed_timestamp=77"):
-        connection.transition(76, [], 0, 0, None)
+        transition(connection, 76, [], 0, 0, None)
 
-    assert connection.transition(77, [], 0, 0, None)
+    assert transition(connection, 77, [], 0, 0, None)
 
 
 @pytest.mark.parametrize("state", [State.FRESH, State.CLOSED])
 def test_no_transition_goes_out_unless_open(state: State) -> None:
     with pytest.raises(ChainBroken, match=state.value):
-        IN_STATE[state]().transition(1, [], 0, 0, None)
+        transition(IN_STATE[state](), 1, [], 0, 0, None)
 
 
 def test_several_received_versions_fold_into_one_transition() -> None:
@@ -302,7 +303,7 @@ def big_frames(client: ClientVersion, size: int) -> list[bytes]:
     connection.receive(modify(0, 1, 4))
     value = b'"' + "é\\n".encode() * (size // 4) + b'"'
     updated = responses.modification(4, responses.updated_tail(value))
-    return connection.transition(10, [updated], 1, 0, None)
+    return transition(connection, 10, [updated], 1, 0, None)
 
 
 def test_a_big_transition_reaches_npm_in_chunks_with_nothing_but_ping_between() -> None:

@@ -18,6 +18,7 @@ from tests.support.wire import (
     fresh,
     modify,
     opened,
+    transition,
 )
 
 step = st.one_of(
@@ -70,7 +71,8 @@ class Driver:
         sent = self.connection.sent
         self.ts += later
         updated = responses.modification(later, responses.updated_tail(b'"%d"' % self.ts))
-        for frame in self.connection.transition(
+        for frame in transition(
+            self.connection,
             self.ts,
             [updated],
             max(sent.query_set, self.query_set - behind),
@@ -91,7 +93,7 @@ def test_any_order_of_correct_events_keeps_the_chain(seen: int, steps: list[Any]
         getattr(driver, name)(*arguments)
 
     assert driver.client.version == driver.connection.sent
-    assert driver.connection.query_ids == driver.on
+    assert driver.connection._query_ids == driver.on
     assert driver.connection.received_query_set == driver.query_set
     assert driver.connection.received_identity == driver.identity
     assert driver.connection.state is State.OPEN
@@ -115,7 +117,7 @@ def test_any_order_of_any_events_keeps_the_chain_or_is_refused(events: list[Any]
                 connection.receive(event)
             else:
                 end_ts, query_set, identity = event
-                for frame in connection.transition(end_ts, [], query_set, identity, None):
+                for frame in transition(connection, end_ts, [], query_set, identity, None):
                     client.take(frame)
         except (ProtocolViolation, ChainBroken):
             pass

@@ -23,7 +23,7 @@ No I/O and no tasks: calls must not overlap, and frames must be written in the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -107,11 +107,6 @@ class Connection:
         self._clock = clock
         self._query_ids: set[int] = set()
 
-    @property
-    def query_ids(self) -> Set[int]:
-        """Ids of the queries in the received query set; a live view, not to be changed."""
-        return self._query_ids
-
     def receive(self, text: str | bytes) -> ClientMessage:
         """Return the message in a text frame, once it is known to be possible now.
 
@@ -165,32 +160,6 @@ class Connection:
             raise ChainBroken(f"{end} after {start}: {self.max_observed_timestamp=}")
         self.sent = end
         return start, end
-
-    def transition(
-        self,
-        end_ts: int,
-        modifications: Sequence[bytes],
-        query_set: int,
-        identity: int,
-        stamp: Stamp | None,
-    ) -> list[bytes]:
-        """Return the frames of the next Transition, to be sent with nothing but Ping between them.
-
-        To share frames between connections, call `advance` and `frames` instead, and keep what
-        `frames` gave by its arguments.
-
-        Args:
-            end_ts: see `advance`.
-            modifications: see `responses.transition`.
-            query_set: see `advance`.
-            identity: see `advance`.
-            stamp: `self.stamp()`, or None to leave the clock fields out.
-
-        Raises:
-            ChainBroken: see `advance`.
-        """
-        start, end = self.advance(end_ts, query_set, identity)
-        return frames(start, end, modifications, stamp, can_chunk=self.client.supports_chunks)
 
     def _admit(self, message: ClientMessage) -> None:
         following = ACCEPTS[self.state].get(type(message))
