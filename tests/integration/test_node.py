@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -29,9 +30,7 @@ def _short_alarm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
-def count_log_reads(
-    app: App, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[float], asyncio.Event]:
+def count_log_reads(app: App, monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], asyncio.Event]:
     """Return a list that grows with each read of the log from now on, and the first's event."""
     reads: list[float] = []
     began = asyncio.Event()
@@ -159,3 +158,35 @@ async def test_pages_that_end_alike_are_run_once(dsn: str) -> None:
         ):
             assert one.value == other.value
             assert one._query is other._query
+
+
+# --- results
+
+
+async def test_results_above_the_budget_are_let_go_of_and_run_again_for_whoever_lacks_them(
+    dsn: str,
+) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        alice = await person(app, "alice")
+        ids = [await alice.create(title=f"{n}") for n in range(5)]
+        app.node.engine.max_held_result_bytes = 500
+        async with contextlib.AsyncExitStack() as stack:
+            watchers = [
+                await stack.enter_async_context(
+                    app.watching("conversations:get", {"conversationId": each}, alice.identity)
+                )
+                for each in ids
+            ]
+            assert app.node.engine.result_bytes <= 500
+
+            async with app.watching(
+                "conversations:get", {"conversationId": ids[0]}, alice.identity
+            ) as late:
+                assert late.value == watchers[0].value
+
+            await alice.say(ids[0], "hello")
+            assert (await watchers[0].next())["messages"][0]["content"] == "hello"
+            assert [each.count for each in watchers] == [2, 1, 1, 1, 1]
+        app.node.wake()
+        await asyncio.sleep(0)
+        assert app.node.engine.result_bytes == 0

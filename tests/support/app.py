@@ -110,7 +110,7 @@ class Watcher:
         self._is_changed = asyncio.Event()
         call = query_call(node.registry, path, args, None, max_bytes=1 << 20)
         self._query: LiveQuery = node.engine.subscribe(call, identity, self, 0)
-        self._hear(is_new=self._query.result is not None)
+        self._hear(is_new=not self._query.is_dirty)
         node.wake()
 
     async def next(self) -> Any:
@@ -122,14 +122,14 @@ class Watcher:
 
     def query_settled(self, query_id: int, *, is_new: bool) -> None:
         """Take the result of a run."""
-        self._hear(is_new=is_new)
+        self._hear(is_new=is_new or not self.count)
 
     def identity_needed(self, query_id: int) -> None:
         """Subscribe again, as the caller."""
         shared = self._query
         self._query = self._node.engine.subscribe(shared.call, self._identity, self, query_id)
         self._node.engine.unsubscribe(shared, self, query_id)
-        self._hear(is_new=self._query.result is not None)
+        self._hear(is_new=not self._query.is_dirty)
 
     def close(self) -> None:
         """Unsubscribe."""

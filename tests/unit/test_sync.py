@@ -100,7 +100,6 @@ def test_nothing_goes_out_while_one_of_the_queries_is_dirty() -> None:
     assert not client.worker.outbox
 
     rig.run()
-    assert client.worker.query_count == 3
     assert shown(client).keys() == {0, 1, 2}
 
 
@@ -827,3 +826,24 @@ def test_whatever_happens_clients_show_what_was_true_at_one_moment_and_end_at_th
         assert client.order[-1:] in ([], ["transition"])
         for response in client.responses.values():
             assert client.wire.version.ts >= ts_from_wire(response["ts"] or ts_to_wire(0))
+
+
+# --- how much a client holds
+
+
+def test_a_result_above_what_a_client_may_hold_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(note(1), note(2, owner="bob"))
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    rig.run()
+    size = len(client.worker._queries[0].result.tail)  # type: ignore[union-attr]
+    monkeypatch.setattr("parley.engine.sync.MAX_HELD_BYTES", size + 10)
+
+    client.read()
+    client.add(1, "allOf", owner="bob")
+    rig.run()
+
+    [last] = transitions(list(client.worker.outbox))
+    [failed] = last["modifications"]
+    assert (failed["type"], failed["queryId"]) == ("QueryFailed", 1)
+    assert "the results of a connection may be" in failed["errorMessage"]

@@ -29,6 +29,7 @@ from parley.engine.failures import report
 from parley.engine.live import Call, LiveQueries, LiveQuery, Result, digest_of
 from parley.engine.memory import Installed, Memory
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
+from parley.engine.stats import Stats
 from parley.engine.transaction import Limits, MutationIds, Overlay, Read, RunTransaction
 from parley.errors import FunctionFailed, Internal, LimitExceeded, ParleyError
 from parley.functions.context import Auth, Entropy, MutationCtx, QueryCtx
@@ -62,6 +63,8 @@ class Engine:
         due: subscribers that want a flush in this step.
         later: subscribers that wait for ts to move.
         stats: counters that the metrics page shows.
+        result_bytes: results that are kept for whoever lacks them.
+        max_held_result_bytes: above it, the oldest are let go of and run again when needed.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Engine:
             max_result_bytes=max_result_bytes,
             monotonic=clock.monotonic,
         )
+        self.max_held_result_bytes = max_memory_bytes // 2
+        self.result_bytes = 0
         self.due: dict[Flushed, None] = {}
         self.later: dict[Flushed, None] = {}
         self.stats = Stats()
@@ -124,14 +129,23 @@ class Engine:
             query = LiveQuery(key, call, None if is_shared else identity, is_shared=is_shared)
             self.live.add(query)
             self._dirty.append(query)
+        else:
+            self.recall(query)
         query.add(subscriber, query_id)
         return query
+
+    def recall(self, query: LiveQuery) -> None:
+        """Run a query again whose result was let go of; its digest will not change by that."""
+        if query.result is not None and query.result.is_forgotten and not query.is_dirty:
+            self._mark(query)
 
     def unsubscribe(self, query: LiveQuery, subscriber: Any, query_id: int) -> None:
         """Undo `subscribe`; a live query without subscribers is forgotten."""
         query.remove(subscriber, query_id)
         if not query.subscribers:
             self.live.remove(query)
+            self.result_bytes -= _size_of(query.result)
+            query.result = None
 
     def now_ms(self) -> int:
         """Return the time in whole milliseconds; it never goes back on this node."""
@@ -242,10 +256,23 @@ class Engine:
         for subscriber in due:
             subscriber.flush()
         self.memory.evict()
+        self._forget_results()
         # Commits that came while queries were dirty wait for a step of their own.
         return bool(self._dirty or self._incoming)
 
     # --- inside
+
+    def _forget_results(self) -> None:
+        """Keep only the digests of the oldest queries' results, until the rest fits its budget."""
+        if self.result_bytes <= self.max_held_result_bytes:
+            return
+        for query in self.live:
+            result = query.result
+            if result is not None and not query.is_dirty and not result.is_forgotten:
+                self.result_bytes -= _size_of(result)
+                query.result = replace(result, tail=b"")
+                if self.result_bytes <= self.max_held_result_bytes:
+                    return
 
     def _apply(self, commit: Commit) -> None:
         if commit.ts <= self.memory.ts:
@@ -346,10 +373,11 @@ class Engine:
         query.is_dirty = False
         query.loads = 0
         is_new = query.result is None or query.result.digest != result.digest
-        if is_new:
+        if is_new or (query.result is not None and query.result.is_forgotten):
+            self.result_bytes += _size_of(result) - _size_of(query.result)
             query.result = result
-            if result.error is not None:
-                report(result.error, result.request_id, query.call.path)
+        if is_new and result.error is not None:
+            report(result.error, result.request_id, query.call.path)
         query.tell(is_new=is_new)
 
     def _run_mutation(
@@ -400,13 +428,5 @@ class Engine:
                 self._dirty.append(waiter)
 
 
-class Stats:
-    """Counters since the start; the metrics page reads them."""
-
-    def __init__(self) -> None:
-        self.batches = 0
-        self.batched = 0
-        self.commits = 0
-        self.loads = 0
-        self.mutation_runs = 0
-        self.query_runs = 0
+def _size_of(result: Result | None) -> int:
+    return 0 if result is None else len(result.tail)

@@ -13,14 +13,18 @@ from typing import Final
 
 from parley.clock import Clock
 from parley.engine.engine import Engine
-from parley.errors import DatabaseDown, TimedOut
-from parley.store.types import LogSlice, Store
+from parley.errors import DatabaseDown, TimedOut, Unavailable
+from parley.store.types import Batch, Committed, LogSlice, Store
 
 log = logging.getLogger(__name__)
 
 _POLL_BUSY_S: Final = 0.1
 _POLL_IDLE_S: Final = 1.0
 _RETRY_S: Final = 0.2
+_CATCH_UP_S: Final = 2.0
+_FUTURE_US: Final = 1_000_000  # by so much a clock may be ahead of ours
+_BUMP_EVERY_S: Final = 1.0
+_MAX_BUMPS: Final = 3
 
 
 class Follower:
@@ -46,6 +50,8 @@ class Follower:
         self._target_ts = 0
         self._moved_at = clock.monotonic()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._bump_lock = asyncio.Lock()
+        self._bumped_at = -_BUMP_EVERY_S
         self._head_wake = asyncio.Event()
         self._next_head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -92,6 +98,38 @@ class Follower:
         head = await asyncio.shield(waiting)
         await self.reach(head, timeout_s)
         return head
+
+    async def admit(self, max_observed_ts: int, timeout_s: float) -> None:
+        """Make sure that a client which has seen `max_observed_ts` is served nothing older.
+
+        A client of a database that was restored since may be ahead of every commit. Then an empty
+        commit moves the log past it: one for all such clients, at most one per second, since
+        anybody may claim to have seen anything.
+
+        Raises:
+            Unavailable: the ts lies in the future, nobody can have seen it; or it was not reached.
+        """
+        if max_observed_ts <= self._engine.memory.ts:
+            return
+        if max_observed_ts <= await self.fresh(timeout_s):
+            return
+        if max_observed_ts > (self._clock.wall_us() + _FUTURE_US) * 1000:
+            raise Unavailable("maxObservedTimestamp lies in the future")
+        async with self._bump_lock:
+            for _ in range(_MAX_BUMPS):
+                if max_observed_ts <= self._engine.memory.ts:
+                    return
+                pause_s = self._bumped_at + _BUMP_EVERY_S - self._clock.monotonic()
+                await asyncio.sleep(max(pause_s, 0))
+                self._bumped_at = self._clock.monotonic()
+                outcome = await self._store.commit(
+                    Batch(self._engine.memory.ts, (), (), must_commit=True)
+                )
+                if not isinstance(outcome, Committed):
+                    raise Unavailable("the log could not be moved to maxObservedTimestamp")
+                await self.reach(outcome.commit.ts, _CATCH_UP_S)
+        if max_observed_ts > self._engine.memory.ts:
+            raise Unavailable("the database's clock is behind maxObservedTimestamp")
 
     async def read_heads(self) -> None:
         """Answer `fresh` for ever: whoever comes while a look is under way waits for the next."""

@@ -79,6 +79,11 @@ class Result:
     request_id: str = ""
 
     @property
+    def is_forgotten(self) -> bool:
+        """Whether only the digest was kept: the query has to run again for whoever lacks it."""
+        return not self.tail
+
+    @property
     def value(self) -> bytes:
         """Return the value as wire JSON."""
         assert self.value_at is not None  # noqa: S101

@@ -22,7 +22,8 @@ from parley.engine.engine import Engine
 from parley.engine.follower import Follower
 from parley.engine.live import Call
 from parley.engine.oneshot import Answers, OneShot
-from parley.engine.sync import FrameCache, SyncWorker
+from parley.engine.outgoing import FrameCache
+from parley.engine.sync import SyncWorker
 from parley.errors import (
     DatabaseDown,
     FunctionFailed,
@@ -31,7 +32,6 @@ from parley.errors import (
     ShuttingDown,
     TimedOut,
     TooManyMutations,
-    Unavailable,
 )
 from parley.functions.registry import Registry
 from parley.identity import Identity
@@ -54,10 +54,6 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _RETRY_S: Final = 0.2
-_CATCH_UP_S: Final = 2.0
-_FUTURE_US: Final = 1_000_000  # by so much a clock may be ahead of ours
-_BUMP_EVERY_S: Final = 1.0
-_MAX_BUMPS: Final = 3
 
 
 class Node:
@@ -107,8 +103,6 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._load_slots = asyncio.Semaphore(max_loads)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bump_lock = asyncio.Lock()
-        self._bumped_at = -_BUMP_EVERY_S
         self.actions = Actions(
             self, max_args_bytes=max_args_bytes, max_result_bytes=max_result_bytes
         )
@@ -167,34 +161,8 @@ class Node:
         return await self.follower.fresh(self._mutation_timeout_s)
 
     async def admit(self, max_observed_ts: int) -> None:
-        """Make sure that a client which has seen `max_observed_ts` is served nothing older.
-
-        A client of a database that was restored since may be ahead of every commit. Then an empty
-        commit moves the log past it: one for all such clients, at most one per second, since
-        anybody may claim to have seen anything.
-
-        Raises:
-            Unavailable: the ts lies in the future, nobody can have seen it; or it was not reached.
-        """
-        if max_observed_ts <= self.engine.memory.ts or max_observed_ts <= await self.fresh():
-            return
-        if max_observed_ts > (self._clock.wall_us() + _FUTURE_US) * 1000:
-            raise Unavailable("maxObservedTimestamp lies in the future")
-        async with self._bump_lock:
-            for _ in range(_MAX_BUMPS):
-                if max_observed_ts <= self.engine.memory.ts:
-                    return
-                pause_s = self._bumped_at + _BUMP_EVERY_S - self._clock.monotonic()
-                await asyncio.sleep(max(pause_s, 0))
-                self._bumped_at = self._clock.monotonic()
-                outcome = await self._store.commit(
-                    Batch(self.engine.memory.ts, (), (), must_commit=True)
-                )
-                if not isinstance(outcome, Committed):
-                    raise Unavailable("the log could not be moved to maxObservedTimestamp")
-                await self.follower.reach(outcome.commit.ts, _CATCH_UP_S)
-        if max_observed_ts > self.engine.memory.ts:
-            raise Unavailable("the database's clock is behind maxObservedTimestamp")
+        """Serve no client anything older than it has seen; see `Follower.admit`."""
+        await self.follower.admit(max_observed_ts, self._mutation_timeout_s)
 
     async def signed_in(self, identity: Identity | None) -> None:
         """Run the app's `on_authenticated` mutation for an identity that was just accepted."""

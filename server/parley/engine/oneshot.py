@@ -60,6 +60,8 @@ class OneShot:
     def flush(self) -> None:
         """Give the results once they are all true at memory's ts."""
         queries = list(self._queries.values())
+        for query in queries:
+            self._engine.recall(query)
         if self.answers.done() or any(query.is_dirty for query in queries):
             return
         results = tuple(query.result for query in queries if query.result is not None)

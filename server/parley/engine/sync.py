@@ -9,16 +9,17 @@ client has fewer than two Transitions unread. Until then changes coalesce. No I/
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from parley.engine.batch import Answer
 from parley.engine.engine import Engine
 from parley.engine.failures import report
-from parley.engine.live import Call, LiveQuery, Result
+from parley.engine.live import Call, LiveQuery, Result, digest_of
+from parley.engine.outgoing import FrameCache, Outgoing
 from parley.errors import (
     FunctionFailed,
     LimitExceeded,
@@ -37,39 +38,9 @@ log = logging.getLogger(__name__)
 
 MAX_UNREAD_TRANSITIONS: Final = 2
 MAX_UNREAD_BYTES: Final = 8 << 20
+MAX_HELD_BYTES: Final = 64 << 20  # of all results that a client holds at once
 MAX_WAITING_BYTES: Final = 8 << 20
 _REFUSED_FACTOR: Final = 2  # so many times the allowed queries get at least a refusal each
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """Frames that go together, with nothing but Ping between them."""
-
-    frames: tuple[bytes, ...]
-    is_transition: bool
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the bytes of all frames."""
-        return sum(len(frame) for frame in self.frames)
-
-
-class FrameCache:
-    """Frames of one tick, shared by all connections that stand at the same place."""
-
-    def __init__(self) -> None:
-        self._frames: dict[object, tuple[bytes, ...]] = {}
-
-    def get(self, key: object, build: Callable[[], list[bytes]]) -> tuple[bytes, ...]:
-        """Return the frames of `key`, built once."""
-        found = self._frames.get(key)
-        if found is None:
-            found = self._frames[key] = tuple(build())
-        return found
-
-    def clear(self) -> None:
-        """Forget the tick."""
-        self._frames.clear()
 
 
 class SyncWorker:
@@ -111,6 +82,7 @@ class SyncWorker:
         self._redact = redact_errors
         self._queries: dict[int, LiveQuery] = {}
         self._sent: dict[int, bytes] = {}
+        self._held: dict[int, int] = {}
         self._changed: set[int] = set()
         self._removed: set[int] = set()
         self._query_set = 0
@@ -123,11 +95,6 @@ class SyncWorker:
         self._waiting_bytes = 0
         self._is_running = False
         self._is_submitting = False
-
-    @property
-    def query_count(self) -> int:
-        """How many queries the client is subscribed to."""
-        return len(self._queries)
 
     @property
     def is_congested(self) -> bool:
@@ -235,26 +202,13 @@ class SyncWorker:
         # After a violation the connection is closed at once, and this worker a little later.
         if self.is_closed or self.connection.state is not State.OPEN:
             return
-        if not (self._is_owed or self._changed):
-            return
-        if self._unread >= MAX_UNREAD_TRANSITIONS or self._unread_bytes > MAX_UNREAD_BYTES:
-            return
-        ts = self._engine.memory.ts
-        if ts < max(self._min_ts, self.connection.sent.ts):
-            self._engine.later[self] = None
-            return
-        if any(query.is_dirty for query in self._queries.values()):
-            return
-        if self._mutations and self._engine.committer.is_overtaken:
-            # The log was faster than the answer. A Transition that shows a write before its
-            # response makes a client show it twice: its optimistic update is still on top.
-            self._engine.due[self] = None
+        if not (self._is_owed or self._changed) or not self._may_send():
             return
         changes = self._take_changes()
         if not changes and not self._removed and not self._is_owed:
             return
         try:
-            self._send_transition(ts, changes)
+            self._send_transition(self._engine.memory.ts, changes)
         except ChainBroken as error:
             # Ours to mend, but this connection's alone: the others go on.
             log.critical("a version chain would have broken", exc_info=error)
@@ -263,18 +217,57 @@ class SyncWorker:
 
     # --- inside
 
-    def _take_changes(self) -> list[tuple[int, Result]]:
-        """Return what the client holds otherwise, by query id."""
-        changes = []
+    def _may_send(self) -> bool:
+        """Tell whether all that the client is to hold is here, and it can take it; else wait."""
+        if self._unread >= MAX_UNREAD_TRANSITIONS or self._unread_bytes > MAX_UNREAD_BYTES:
+            return False
+        if self._engine.memory.ts < max(self._min_ts, self.connection.sent.ts):
+            self._engine.later[self] = None
+            return False
+        if any(query.is_dirty for query in self._queries.values()):
+            return False
+        if self._mutations and self._engine.committer.is_overtaken:
+            # The log was faster than the answer. A Transition that shows a write before its
+            # response makes a client show it twice: its optimistic update is still on top.
+            self._engine.due[self] = None
+            return False
+        forgotten = [query for _, query, result in self._lacking() if result.is_forgotten]
+        for query in forgotten:
+            self._engine.recall(query)
+        return not forgotten
+
+    def _lacking(self) -> list[tuple[int, LiveQuery, Result]]:
+        """Return what the client does not hold, by query id."""
+        lacking = []
         for query_id in sorted(self._changed):
             query = self._queries.get(query_id)
-            if query is None or query.result is None:
+            result = None if query is None else query.result
+            if query is None or result is None:
                 continue
-            if self._sent.get(query_id) != query.result.digest:
-                self._sent[query_id] = query.result.digest
-                changes.append((query_id, query.result))
+            if self._sent.get(query_id) != result.digest:
+                lacking.append((query_id, query, result))
+        return lacking
+
+    def _take_changes(self) -> list[tuple[int, Result]]:
+        """Return what the client is to be told, by query id; from then on it holds that."""
+        changes = []
+        for query_id, _, found in self._lacking():
+            result = self._fitting(query_id, found)
+            self._sent[query_id] = result.digest
+            changes.append((query_id, result))
         self._changed.clear()
         return changes
+
+    def _fitting(self, query_id: int, result: Result) -> Result:
+        """Return the result, or a failure where all that the client then held were too much."""
+        size = len(result.tail)
+        if sum(self._held.values()) - self._held.get(query_id, 0) + size > MAX_HELD_BYTES:
+            error = LimitExceeded(f"the results of a connection may be {MAX_HELD_BYTES} bytes")
+            text, _ = error_text(error, secrets.token_hex(8), redact=self._redact)
+            tail = responses.failed_tail(text)
+            result, size = Result(tail, digest_of(error.message.encode()), None, error), len(tail)
+        self._held[query_id] = size
+        return result
 
     def _send_transition(self, ts: int, changes: list[tuple[int, Result]]) -> None:
         removed = sorted(self._removed - self._queries.keys())
@@ -329,6 +322,7 @@ class SyncWorker:
     def _remove(self, query_id: int) -> None:
         self._engine.unsubscribe(self._queries.pop(query_id), self, query_id)
         self._sent.pop(query_id, None)
+        self._held.pop(query_id, None)
         self._changed.discard(query_id)
         self._removed.add(query_id)
 
