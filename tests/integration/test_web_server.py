@@ -188,9 +188,34 @@ async def test_an_engine_that_cannot_go_on_ends_the_process(dsn: str) -> None:
             await database.execute("drop schema parley cascade")
             await database.close()
 
-            await asyncio.to_thread(server.process.wait, END_S)
+            # Not 0: a supervisor that restarts on failure has to see one.
+            assert await asyncio.to_thread(server.process.wait, END_S) == 1
 
         assert "this process must be restarted" in server.log()
+
+
+async def test_a_worker_whose_engine_cannot_go_on_is_replaced(web_dsn: str) -> None:
+    with running_server(web_dsn, arguments=("--workers", "2")) as server:
+        parent = psutil.Process(server.process.pid)
+        async with open_client(server.url) as client:
+            before = set(parent.children(recursive=True))
+            await client.send(type="Mutation", requestId=0, udfPath="broken:fail", args=[{}])
+            assert await client.until_closed() == 1011
+
+        await until(lambda: not all(map(is_alive, before)), END_S)
+        await until(lambda: len(set(parent.children(recursive=True)) - before) > 0, END_S)
+        async with open_client(server.url) as client:
+            assert await client.mutate("probe:add", {"name": next(names)}) == 1
+        assert "this process must be restarted" in server.log()
+
+
+def test_a_server_that_cannot_start_says_so_by_its_exit_code(web_dsn: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = Server(web_dsn, port=taken.getsockname()[1])
+        with pytest.raises(AssertionError, match="the server ended"):
+            server.start()
+        assert server.process.wait(END_S) == 1
+        server.close()
 
 
 # --- peers that are slow on purpose

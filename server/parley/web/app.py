@@ -102,8 +102,7 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
                 dev_secret=dev_secret,
             )
             services.begin_drain = _once(lambda: drain(services))
-            # uvicorn drains and ends on it; whoever watches the process starts another.
-            node.on_failure = lambda: signal.raise_signal(signal.SIGTERM)
+            node.on_failure = lambda: _fail(services)
             node.follower.on_reincarnation = lambda: end_all(services)
             upkeep = asyncio.create_task(run_upkeep(store), name="upkeep")
             try:
@@ -174,6 +173,12 @@ async def open_node(
         yield node
 
 
+def _fail(services: Services) -> None:
+    # uvicorn drains and ends on it; whoever watches the process starts another.
+    services.has_failed = True
+    signal.raise_signal(signal.SIGTERM)
+
+
 def end_all(services: Services) -> None:
     """End every socket with a reason on which official clients come back at once."""
     for socket in list(services.sockets):
@@ -202,7 +207,7 @@ def _once(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     return begin
 
 
-def create_app(settings: Settings, clock: Clock | None = None) -> ASGIApp:
+def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
     """Return the application; it connects to Postgres when its lifespan begins.
 
     `app.state.services` holds its parts while it runs.

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import orjson
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -269,7 +270,7 @@ class _Workers(Multiprocess):
         super().terminate_all()
 
 
-def _build(settings: Settings) -> ASGIApp:
+def _build(settings: Settings) -> Starlette:
     """Return the application of one process."""
     configure_logging(settings)
     ALARM.install()
@@ -317,10 +318,22 @@ def server_config(
 
 
 def serve(settings: Settings, host: str, port: int, workers: int = 1) -> None:
-    """Serve until SIGTERM or SIGINT; `settings.database_url` is set and migrated."""
-    build = functools.partial(_build, settings)
-    config = server_config(settings, build, host=host, port=port, workers=workers)
-    if workers == 1:
-        uvicorn.Server(config).run()
-    else:
+    """Serve until SIGTERM or SIGINT; `settings.database_url` is set and migrated.
+
+    Raises:
+        SystemExit: 1 when it could not start, or ends because the engine failed. (Of several
+            workers, one that fails ends by the signal, and another is started.)
+    """
+    if workers > 1:
+        build = functools.partial(_build, settings)
+        config = server_config(settings, build, host=host, port=port, workers=workers)
         _Workers(config, sockets=[config.bind_socket()]).run()
+        return
+    app = _build(settings)
+    server = uvicorn.Server(server_config(settings, lambda: app, host=host, port=port))
+    try:
+        server.run()
+    finally:
+        # To uvicorn it is one signal like another, after which it ends as if all were well.
+        if not server.started or app.state.services.has_failed:
+            raise SystemExit(1)

@@ -37,6 +37,7 @@ class Services:
     Attributes:
         dev_secret: set in development mode only: tokens may be asked for at `/dev/token`.
         sockets: the open sync sockets.
+        has_failed: the engine cannot go on; the process ends, and not as if all were well.
         begin_drain: start to finish what was taken and to end every socket; once.
     """
 
@@ -49,6 +50,7 @@ class Services:
     metrics: Metrics
     redact_errors: bool
     dev_secret: str | None = None
+    has_failed: bool = False
     sockets: set[Socket] = field(default_factory=set)
     begin_drain: Callable[[], None] = lambda: None
 
