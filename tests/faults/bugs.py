@@ -201,10 +201,14 @@ def _ack_before() -> None:
 @_bug("no-empty-transition")
 def _no_empty() -> None:
     """No Transition follows a response that changed nothing the client looks at."""
-    from parley.engine.sync import Outgoing, SyncWorker
+    from parley.engine.sync import SyncWorker
+
+    original = SyncWorker.respond
 
     def respond(self: Any, frame: bytes) -> None:
-        self._put(Outgoing((frame,), is_transition=False))
+        was_owed = self._is_owed
+        original(self, frame)
+        self._is_owed = was_owed
 
     _swap(SyncWorker, "respond", respond)
 

@@ -91,6 +91,7 @@ class Client:
         self._parts: list[str] = []
         self._moved = asyncio.Event()
         self._failures = 0
+        self._repeated: set[int] = set()
         self._canary = f"u{number}".encode()
 
     # --- what a user does
@@ -195,6 +196,7 @@ class Client:
                 }
             )
         self._modify(list(self.queries), [])
+        self._repeated.update(self.pending)
         for pending in list(self.pending.values()):
             self._send_soon(self._mutation(pending))
         while True:
@@ -344,7 +346,9 @@ class Client:
             ts=ts,
         )
         if pending is None:
-            self._violation(f"an answer to request {request_id}, which was answered before")
+            # A promise can end between a repeat and its answer.
+            if request_id not in self._repeated:
+                self._violation(f"an answer to request {request_id}, which was answered before")
             return
         self._history.acks.append((time.monotonic(), -1 if self.node is None else self.node))
         if not message["success"]:

@@ -31,6 +31,7 @@ from tests.support.server import token
 
 CONVERGE_S = 15.0
 SETTLE_S = 2.0  # after a fault is healed
+MAX_LAG_S = 0.5
 MAX_LATENCY_S = 2.5  # with no notifications the log is looked at every second
 
 
@@ -71,6 +72,7 @@ class Report:
     stalls: list[tuple[str, float]] = field(default_factory=list)
     work_s: float = 0.0
     found_after_s: float | None = None
+    lags: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -106,6 +108,7 @@ async def run(options: Options, directory: Path) -> Report:
             for number in range(options.outsiders)
         ]
         started = time.monotonic()
+        lags = asyncio.create_task(_note_lags(report))
         connections = [asyncio.create_task(client.run()) for client in clients]
         work = [
             *[asyncio.create_task(user.run(options.schedule)) for user in users],
@@ -130,6 +133,7 @@ async def run(options: Options, directory: Path) -> Report:
             if isinstance(outcome, Exception):
                 raise outcome
         await _converge(clients, history, report)
+        lags.cancel()
         for client in clients:
             await client.stop()
         for task in connections:
@@ -145,7 +149,7 @@ async def run(options: Options, directory: Path) -> Report:
             await connection.close()
     Oracle(read_history(directory / "history.jsonl"), verdict).judge(database)
     _check_latencies(report, time.time() - time.monotonic())
-    report.stalls = _stalls(report.happened, history.acks, options.nodes)
+    report.stalls = _stalls(report, history.acks)
     found = []
     if history.first_violation_at is not None:
         found.append(history.first_violation_at - started)
@@ -163,6 +167,9 @@ def _check_latencies(report: Report, wall_offset_s: float) -> None:
         if each.name not in ("listen-deaf", "kill-listeners")
     ]
 
+    # We are the network as well: while this process stands still, nobody's delay means anything.
+    windows += [(began, ended + SETTLE_S) for began, ended in report.lags]
+
     def is_broken(began: float, ended: float) -> bool:
         return any(since <= ended and began <= until for since, until in windows)
 
@@ -177,6 +184,15 @@ def _check_latencies(report: Report, wall_offset_s: float) -> None:
         if not is_broken(acked_at, acked_at + seconds) and seconds > MAX_LATENCY_S:
             at_ns = int((acked_at + wall_offset_s) * 1e9)
             verdict.wrong(f"a promise was kept {seconds:.1f} s after its answer", at_ns)
+
+
+async def _note_lags(report: Report) -> None:
+    """Note when the harness itself stood still for long, as on a busy machine."""
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(0.1)
+        if time.monotonic() - before > MAX_LAG_S:
+            report.lags.append((before, time.monotonic()))
 
 
 async def _converge(clients: list[Client], history: History, report: Report) -> None:
@@ -205,13 +221,13 @@ async def _converge(clients: list[Client], history: History, report: Report) -> 
     await asyncio.gather(*late, return_exceptions=True)
 
 
-def _stalls(
-    happened: list[Happened], acks: list[tuple[float, int]], nodes: int
-) -> list[tuple[str, float]]:
+def _stalls(report: Report, acks: list[tuple[float, int]]) -> list[tuple[str, float]]:
     """Return, by fault of one node, the longest time in which the others acknowledged nothing."""
     found = []
-    for each in happened:
-        if each.node is None or nodes < 2:
+    for each in report.happened:
+        if each.node is None or report.options.nodes < 2:
+            continue
+        if any(began <= each.healed and each.began <= ended for began, ended in report.lags):
             continue
         others = [t for t, node in acks if node != each.node]
         if sum(each.began - 1 <= t <= each.began for t in others) < 10:
@@ -240,6 +256,8 @@ def table(report: Report) -> str:
         f"real-time orders         {checks['real-time orders']:>9}",
         f"connections              {counts.get('open', 0):>9}",
         f"converged after          {report.converged_s:>9.2f} s",
+        f"harness stood still      {len(report.lags):>9} times, at most "
+        f"{max((b - a for a, b in report.lags), default=0):.1f} s",
     ]
     latencies = sorted(seconds for _, seconds in report.verdict.latencies)
     if latencies:
