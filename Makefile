@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COMPAT := tests/compat/js
+MINUTES ?= 60
 PATHS := server tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run psql doctor test test-fast check fmt fmt-check lint types layers spell lock clean
+.PHONY: help setup run psql doctor test test-fast faults soak check fmt fmt-check lint types layers spell lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,13 @@ test: setup ## All tests
 
 test-fast: setup ## The tests without a database or a socket, in seconds
 	$(BIN)/pytest tests/unit
+
+faults: setup ## Break things for 3 minutes and check every answer (docs/reliability.md)
+	$(BIN)/python -m tests.faults.soak --seed 1 --seconds 110 --round 25 --clients 16
+	$(BIN)/python -m tests.faults.fuzz --seed 1 --frames 20000
+
+soak: setup ## The same for MINUTES=60, with new seeds
+	$(BIN)/python -m tests.faults.soak --seconds $$(( $(MINUTES) * 60 )) --round 90
 
 check: fmt-check lint types layers spell test ## Everything that must hold before a merge
 

@@ -27,6 +27,15 @@ ISOLATION_LEVELS: Final[list[Literal["read_committed", "repeatable_read", "seria
     "serializable",
 ]
 
+# A COPY that fails leaves asyncpg's connection in a state that it calls an internal error.
+LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+)
+
 Op = tuple[str, Mapping[str, Any]]
 
 
@@ -190,7 +199,7 @@ class Outsider:
                 while True:
                     await self._transaction(connection)
                     await asyncio.sleep(self._rng.expovariate(1 / self._pause_s))
-            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            except LOST:
                 await asyncio.sleep(0.1)
             finally:
                 connection.terminate()
