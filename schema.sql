@@ -46,7 +46,10 @@ comment on function parley.table_name(regclass) is
   'What functions and log keys call a table: its name, with the schema unless that is public.';
 
 -- A statement or transaction that touches more is logged as "this table changed" without its rows.
+-- Deletes may touch more: nodes need no images of what is gone, only keys. A parent can have many
+-- children, and deleting it should not make everybody load their table anew.
 create function parley.max_rows() returns bigint language sql immutable return 10000;
+create function parley.max_deletes() returns bigint language sql immutable return 20000;
 create function parley.max_bytes() returns bigint language sql immutable return 16777216;
 
 
@@ -366,7 +369,7 @@ declare
   logger text := $sql$
     create or replace function parley.<function>() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp <settings> as $body$
-    declare
+    <<own>> declare
       count bigint;
       bytes bigint;
     begin
@@ -374,7 +377,7 @@ declare
       if count = 0 then
         return null;
       end if;
-      if count > parley.max_rows() or bytes > parley.max_bytes() then
+      if count > parley.<limit>() or bytes > parley.max_bytes() then
         insert into parley.log_rows (txid, table_name, op)
         values (pg_current_xact_id(), <table>, 'reset');
       else
@@ -406,16 +409,25 @@ begin
   into parts from jsonb_array_elements(definition -> 'columns') c;
 
   execute parley.fill(logger, parts || jsonb_build_object(
-    'function', quote_ident('log_insert_' || table_name), 'rows', 'new_rows', 'select', parley.fill(
+    'function', quote_ident('log_insert_' || table_name), 'rows', 'new_rows',
+    'limit', 'max_rows', 'select', parley.fill(
       'select pg_current_xact_id(), <table>, ''i'', r.id, <keys>, null::jsonb, to_jsonb(r)
        from new_rows r', parts)));
+  -- Of a delete only the keys count: `old` is for people, and left out where it would be too much.
   execute parley.fill(logger, parts || jsonb_build_object(
-    'function', quote_ident('log_delete_' || table_name), 'rows', 'old_rows', 'select', parley.fill(
-      'select pg_current_xact_id(), <table>, ''d'', r.id, <keys>, to_jsonb(r), null::jsonb
+    'function', quote_ident('log_delete_' || table_name), 'rows', 'old_rows',
+    'limit', 'max_deletes',
+    'size', parley.fill('100 + octet_length(array_to_string(<keys>, ''''))', parts),
+    'select', parley.fill(
+      'select pg_current_xact_id(), <table>, ''d'', r.id, <keys>,
+         case when own.count <= parley.max_rows()
+           and (select sum(<size>) from old_rows r) <= parley.max_bytes() then to_jsonb(r) end,
+         null::jsonb
        from old_rows r', parts)));
   -- A row whose id changed has no partner: it counts as one deleted and one inserted.
   execute parley.fill(logger, parts || jsonb_build_object(
-    'function', quote_ident('log_update_' || table_name), 'rows', 'new_rows', 'select', parley.fill(
+    'function', quote_ident('log_update_' || table_name), 'rows', 'new_rows',
+    'limit', 'max_rows', 'select', parley.fill(
       'select pg_current_xact_id(), <table>,
          case when c.old is null then ''i'' when c.new is null then ''d'' else ''u'' end, c.id,
          case when c.old is null then c.new_keys when c.new is null then c.old_keys
@@ -688,11 +700,12 @@ language plpgsql stable as $$
 #variable_conflict use_column
 declare
   count bigint;
+  images bigint;
   bytes bigint;
 begin
-  select count(*), sum(pg_column_size(r.new)) into count, bytes
-  from (select new from parley.log_rows where txid = tx limit parley.max_rows() + 1) r;
-  if count > parley.max_rows() or bytes > parley.max_bytes() then
+  select count(*), count(r.new), sum(pg_column_size(r.new)) into count, images, bytes
+  from (select new from parley.log_rows where txid = tx limit parley.max_deletes() + 1) r;
+  if count > parley.max_deletes() or images > parley.max_rows() or bytes > parley.max_bytes() then
     return query select distinct r.table_name, case r.op when 'schema' then 'schema' else 'reset' end,
       null::uuid, null::text[], null::text from parley.log_rows r where r.txid = tx;
   else

@@ -159,6 +159,7 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     assert limits["Conflicts of one mutation"].startswith(f"{committer.MAX_CONFLICTS};")
     assert limits["Result kept for repeats"] == f"{commit.MAX_KEPT_RESULT >> 10} KiB"
     assert "return 10000;" in schema
+    assert "return 20000;" in schema
     assert "return 16777216;" in schema
 
 

@@ -205,6 +205,98 @@ async def test_a_statement_of_huge_rows_becomes_a_reset(dsn: str, store: Postgre
         assert (last.changes, last.resets) == ((), ("conversations",))
 
 
+@pytest.mark.parametrize(("count", "size"), [(15_000, 10), (4, 9_000_000)])
+async def test_a_parent_of_many_or_large_children_is_deleted_row_by_row(
+    dsn: str, store: PostgresStore, count: int, size: int
+) -> None:
+    """Nodes need keys only of what is gone: nobody else has to load the table anew."""
+    async with connected(dsn) as connection:
+        ids = await seeded(connection)
+        await connection.execute(
+            "INSERT INTO messages (conversation_id, role, content) "
+            "SELECT $1::text::uuid, 'user', repeat('x', $3) FROM generate_series(2, $2)",
+            ids["a"],
+            count,
+            size,
+        )
+        before = await store.head()
+
+        await connection.execute("DELETE FROM users WHERE id = $1", ids["u"])
+
+        [commit] = (await store.read_log(before)).commits
+        assert commit.resets == ()
+        messages = [change for change in commit.changes if change.table == "messages"]
+        assert len(messages) == count
+        key = f"messages/conversation_id/{ids['a']}"
+        assert all(change.image is None and key in change.keys for change in messages)
+        olds = await connection.fetchval(
+            "SELECT count(old) FROM parley.log_rows WHERE table_name = 'messages' AND op = 'd'"
+        )
+        assert olds == 0
+
+
+async def test_a_delete_of_far_too_many_rows_becomes_a_reset(
+    dsn: str, store: PostgresStore
+) -> None:
+    async with connected(dsn) as connection:
+        await connection.execute(
+            "INSERT INTO users (supabase_user_id) SELECT g FROM generate_series(1, 20001) g"
+        )
+        before = await store.head()
+
+        await connection.execute("DELETE FROM users")
+
+        [commit] = (await store.read_log(before)).commits
+        assert (commit.changes, commit.resets) == ((), ("users",))
+
+
+async def test_an_ordinary_delete_is_logged_with_what_was_there(
+    dsn: str, store: PostgresStore
+) -> None:
+    async with connected(dsn) as connection:
+        await seeded(connection)
+        await connection.execute("DELETE FROM messages")
+
+        old = await connection.fetchval(
+            "SELECT old ->> 'content' FROM parley.log_rows WHERE op = 'd'"
+        )
+        assert old == "hi"
+
+
+async def test_columns_may_be_called_like_what_the_triggers_count(
+    dsn: str, store: PostgresStore
+) -> None:
+    async with connected(dsn) as connection:
+        await connection.execute("""
+            CREATE TABLE public.tallies (id uuid PRIMARY KEY DEFAULT parley.uuid7(),
+              creation_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+              count int, bytes int, own text COLLATE "C");
+            CREATE INDEX tallies_by_count ON tallies (count, own, creation_time, id);
+            SELECT parley.watch('public.tallies')""")
+        before = await store.head()
+
+        await connection.execute("INSERT INTO tallies (count, bytes) VALUES (99999, 5)")
+        await connection.execute("UPDATE tallies SET own = 'x'")
+        await connection.execute("DELETE FROM tallies")
+
+        commits = (await store.read_log(before)).commits
+        assert [len(commit.changes) for commit in commits] == [1, 1, 1]
+        assert "tallies/count,own/99999/x" in commits[-1].changes[0].keys
+
+
+async def test_deletes_of_huge_keys_become_a_reset(dsn: str, store: PostgresStore) -> None:
+    async with connected(dsn) as connection:
+        await connection.execute(
+            "INSERT INTO users (supabase_user_id) "
+            "SELECT repeat(md5(g::text), 80) FROM generate_series(1, 4000) g"
+        )
+        before = await store.head()
+
+        await connection.execute("DELETE FROM users")
+
+        assert [commit.resets for commit in (await store.read_log(before)).commits] == [("users",)]
+
+
 async def test_a_transaction_of_too_many_rows_is_read_as_resets(
     dsn: str, store: PostgresStore
 ) -> None:
