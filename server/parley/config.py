@@ -21,6 +21,7 @@ MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long
 DEFAULT_DATA_DIR: Final = Path(".parley")
 MIB: Final = 1 << 20
 DAY_S: Final = 86_400.0
+_AROUND_ARGS_BYTES: Final = 2000  # path and format, as Convex allows
 
 
 def _text(value: str) -> str:
@@ -259,8 +260,12 @@ class Settings:
         _count,
         "One message from a client. A client that reconnects sends all its subscriptions in one.",
     )
-    max_body_bytes: int = _setting(
-        "PARLEY_MAX_BODY_BYTES", MIB, _count, "Body of one HTTP request."
+    max_body_bytes: int | None = _setting(
+        "PARLEY_MAX_BODY_BYTES",
+        None,
+        _count,
+        "Body of one HTTP request.",
+        shown_default="`PARLEY_MAX_ARGS_BYTES` and 2000 more",
     )
     max_token_bytes: int = _setting(
         "PARLEY_MAX_TOKEN_BYTES", 8192, _count, "One authentication token."
@@ -398,6 +403,11 @@ class Settings:
     def is_auth_configured(self) -> bool:
         """Whether any issuer of tokens is known; without one there is only development mode."""
         return bool(self.supabase_jwt_secret or self.supabase_url or self.auth_issuer)
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes that the body of an HTTP request may have: arguments, and what is around them."""
+        return self.max_body_bytes or self.max_args_bytes + _AROUND_ARGS_BYTES
 
     @property
     def should_redact_errors(self) -> bool:

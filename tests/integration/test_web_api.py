@@ -9,9 +9,11 @@ import math
 import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import httpx
+import orjson
 import pytest
 
 from parley.web import api
@@ -122,7 +124,7 @@ async def test_plain_json_is_the_default_format(
     assert answer["value"] == {"int64": str(2**60), "nan": "NaN", "bytes": "aGk=", "number": 3}
 
 
-@pytest.mark.parametrize("name", ["convex_encoded_json", "convex_json"])
+@pytest.mark.parametrize("name", ["convex_encoded_json", "convex_json", "export_json"])
 async def test_the_encoded_format_gives_back_what_was_sent(
     http: httpx.AsyncClient, name: str
 ) -> None:
@@ -351,6 +353,16 @@ async def test_a_body_has_a_limit(small: WebServer, size: int, status: int) -> N
     assert after.status_code == 200
 
 
+async def test_arguments_of_exactly_the_limit_can_be_sent(http: httpx.AsyncClient) -> None:
+    value = "x" * ((1 << 20) - len('{"value":""}'))
+    body = orjson.dumps(call("probe:echo", {"value": value}, format="convex_encoded_json"))
+
+    response = await http.post("/api/query", content=body)
+
+    assert response.status_code == 200
+    assert response.json()["value"] == value
+
+
 async def test_a_body_that_does_not_tell_its_length_has_the_same_limit(small: WebServer) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(300):
@@ -458,6 +470,19 @@ async def test_an_admin_may_act_as_a_user_or_as_nobody(http: httpx.AsyncClient) 
     assert await value_of(http, "probe:who", authorization=pair) == "bob"
     assert await value_of(http, "probe:who", authorization=whole) == "carol"
     assert await value_of(http, "probe:who", authorization=f"Convex {ADMIN_KEY}") is None
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_an_admin_key_in_a_url_is_refused_and_not_repeated(
+    http: httpx.AsyncClient, method: str
+) -> None:
+    url = f"/api/query?path=probe:who&adminKey={quote(ADMIN_KEY)}"
+
+    response = await http.request(method, url, content=b'{"path":"probe:who"}')
+
+    assert refusal(response) == (400, "BadRequest")
+    assert "Authorization" in response.text
+    assert ADMIN_KEY not in response.text
 
 
 async def test_without_an_admin_key_no_admin_is_let_in(small: WebServer) -> None:

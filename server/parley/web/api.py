@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 BODY_TIMEOUT_S = 30.0  # a test may set it lower
 _MAX_BATCH_QUERIES: Final = 100
-_ENCODED: Final = frozenset({"convex_encoded_json", "convex_json"})
+_ENCODED: Final = frozenset({"convex_encoded_json", "convex_json", "export_json"})
 _PLAIN: Final = frozenset({None, "json", "convex_clean_json"})
 _FLOATS: Final = "convex_encoded_json, whole numbers with a fraction"
 
@@ -183,7 +183,7 @@ class Api:
     # --- inside
 
     async def _body(self, request: Request, shape: type[Any], **given: str) -> Any:
-        limit = self._services.settings.max_body_bytes
+        limit = self._services.settings.body_limit
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -205,6 +205,10 @@ class Api:
         return found
 
     async def _identity(self, request: Request) -> Identity | None:
+        if "adminKey" in request.query_params:
+            raise BadRequest(
+                "adminKey: keys in URLs end up in logs; send `Authorization: Convex <key>`"
+            )
         header = request.headers.get("authorization", "")
         kind, _, token = header.partition(" ")
         if not header:
