@@ -142,13 +142,16 @@ create table parley.requests (
   identity   text collate "C" not null,
   session_id text collate "C" not null,
   request_id bigint not null,
-  call_hash  bytea not null,         -- of function and arguments
+  call_hash  bytea,                  -- of function and arguments; NULL: only the number is left
   result     text,                   -- wire JSON; NULL: too large to keep, ask again
   ts         bigint not null,
   created_at timestamptz not null default clock_timestamp(),
   primary key (identity, session_id, request_id)
 );
-create index requests_by_age on parley.requests (created_at);
+-- Each step of trim_requests finds what it is to remove, without what it has to leave.
+create index requests_by_age on parley.requests (created_at) where call_hash is not null;
+create index requests_numbers_by_age on parley.requests (created_at) where call_hash is null;
+create index requests_once_by_age on parley.requests (created_at) where session_id like 'once:%';
 
 -- Tables that the log covers, and what was found when they were last looked at.
 create table parley.watched (
@@ -838,25 +841,52 @@ begin
   return removed;
 end $$;
 
--- Remove at most `row_limit` requests older than `age`. The newest of each session stays until
--- `session_age`: it tells that older ones must not run again.
+-- Remove requests older than `age`, at most `row_limit` of each kind; returns how many. Of the newest
+-- of each session the number stays until `session_age`: it tells that older ones must not run again.
+-- Calls without a session ('once:', see parley.store.types) are repeated by the server only, while
+-- it waits for their outcome.
 create function parley.trim_requests(age interval, session_age interval, row_limit integer)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   removed integer;
+  total integer;
 begin
-  delete from parley.requests r using (
+  with old as (
     select q.identity, q.session_id, q.request_id from parley.requests q
-    where q.created_at < clock_timestamp() - age and (
-      q.created_at < clock_timestamp() - session_age
-      or exists (select from parley.requests later where later.identity = q.identity
-                 and later.session_id = q.session_id and later.request_id > q.request_id))
-    order by q.created_at limit row_limit
-    for update skip locked) old
+    where q.session_id like 'once:%' and q.created_at < clock_timestamp() - interval '1 hour'
+    order by q.created_at limit row_limit for update skip locked)
+  delete from parley.requests r using old
+  where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id);
+  get diagnostics total = row_count;
+
+  with old as (
+    select q.identity, q.session_id, q.request_id from parley.requests q
+    where q.call_hash is null and q.created_at < clock_timestamp() - session_age
+    order by q.created_at limit row_limit for update skip locked)
+  delete from parley.requests r using old
   where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id);
   get diagnostics removed = row_count;
-  return removed;
+  total := total + removed;
+
+  with old as materialized (
+    select q.identity, q.session_id, q.request_id,
+      exists (select from parley.requests later where later.identity = q.identity
+              and later.session_id = q.session_id and later.request_id > q.request_id) as is_passed
+    from parley.requests q
+    where q.call_hash is not null and q.created_at < clock_timestamp() - age
+    order by q.created_at limit row_limit for update skip locked
+  ), gone as (
+    delete from parley.requests r using old
+    where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id)
+      and old.is_passed returning 1
+  ), bared as (
+    update parley.requests r set call_hash = null, result = null from old
+    where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id)
+      and not old.is_passed returning 1
+  )
+  select total + count(*) into total from (select from gone union all select from bared) done;
+  return total;
 end $$;
 
 -- A dump restored into another cluster brings a log whose transactions that cluster has yet to begin:

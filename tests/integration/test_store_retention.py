@@ -14,7 +14,8 @@ from parley.store import retention
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.retention import run_upkeep, trim_all
-from parley.store.types import AlreadySettled, Batch, Committed, RequestId
+from parley.store.types import ONCE, AlreadySettled, Batch, Committed, RequestId, Settled
+from tests.support.app import serving
 from tests.support.store import add_user, all_commits, connected, entry
 
 KEPT = PoolSettings()
@@ -108,20 +109,72 @@ async def test_a_session_is_remembered_by_its_newest_request(
         await store.commit(Batch(await store.head(), (entry(request=request),), ()))
     await age_requests(psql, KEPT.keep_requests + timedelta(seconds=1))
 
-    assert await trim_all(store) == 2
+    assert await trim_all(store) == 3
 
-    left = await psql.fetch("SELECT request_id FROM parley.requests")
-    repeat = await store.commit(Batch(await store.head(), (entry(request=requests[0]),), ()))
-    assert [row["request_id"] for row in left] == [3]
-    assert isinstance(repeat, AlreadySettled)
-    assert repeat.settled[0].ts is None
+    left = await psql.fetch("SELECT request_id, call_hash, result FROM parley.requests")
+    assert [tuple(row) for row in left] == [(3, None, None)]
+    for request in (requests[0], requests[2]):
+        repeat = await store.commit(Batch(await store.head(), (entry(request=request),), ()))
+        assert isinstance(repeat, AlreadySettled)
+        assert repeat.settled == (Settled(request, None, b"", None),)
+    following = entry(request=RequestId("i", "s", 4))
+    outcome = await store.commit(Batch(await store.head(), (following,), ()))
+    assert isinstance(outcome, Committed)
+
+
+async def test_an_answer_within_its_time_is_kept_whole(psql: Any, store: PostgresStore) -> None:
+    request = RequestId("i", "s", 1)
+    await store.commit(Batch(await store.head(), (entry(request=request, result=b"7"),), ()))
+    await age_requests(psql, KEPT.keep_requests - timedelta(minutes=1))
+
+    assert await trim_all(store) == 0
+    [settled] = await store.find_settled([request])
+    assert settled.result == b"7"
+
+
+async def test_calls_without_a_session_are_forgotten_after_an_hour(
+    psql: Any, store: PostgresStore
+) -> None:
+    calls = [RequestId("i", f"{ONCE}{n}", 0) for n in range(3)]
+    session = RequestId("i", "s", 0)
+    for request in (*calls, session):
+        await store.commit(Batch(await store.head(), (entry(request=request),), ()))
+
+    await age_requests(psql, timedelta(minutes=59))
+    young = await trim_all(store)
+    await age_requests(psql, timedelta(minutes=2))
+    old = await trim_all(store)
+
+    assert (young, old) == (0, 3)
+    assert await psql.fetchval("SELECT session_id FROM parley.requests") == "s"
+
+
+async def test_mutations_without_a_session_are_recognisable(dsn: str, psql: Any) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        await app.sign_in("alice")
+
+    sessions = await psql.fetch("SELECT session_id FROM parley.requests")
+    assert [row[0].startswith(ONCE) for row in sessions] == [True]
+
+
+async def test_requests_go_in_bounded_steps(
+    psql: Any, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MAX_REQUESTS", 2)
+    for number in range(5):
+        request = RequestId("i", "s", number)
+        await store.commit(Batch(await store.head(), (entry(request=request),), ()))
+    await age_requests(psql, KEPT.keep_requests + timedelta(seconds=1))
+
+    assert [await store.trim() for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_a_session_of_last_year_is_forgotten(psql: Any, store: PostgresStore) -> None:
     await store.commit(Batch(await store.head(), (entry(request=RequestId("i", "s", 1)),), ()))
     await age_requests(psql, retention.KEEP_SESSIONS + timedelta(days=1))
 
-    assert await trim_all(store) == 1
+    assert await trim_all(store) == 2  # first its answer, then its number
+    assert await psql.fetchval("SELECT count(*) FROM parley.requests") == 0
 
 
 async def test_a_client_that_sits_on_the_ts_lock_is_ended(

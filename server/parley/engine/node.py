@@ -38,6 +38,7 @@ from parley.identity import Identity
 from parley.protocol.connection import Connection
 from parley.protocol.messages import Add, Mutation
 from parley.store.types import (
+    ONCE,
     Batch,
     BatchOutcome,
     Committed,
@@ -258,7 +259,7 @@ class Node:
             if not answered.done():
                 answered.set_result(found)
 
-        request = RequestId(caller_of(identity), str(uuid.uuid4()), 0)
+        request = RequestId(caller_of(identity), f"{ONCE}{uuid.uuid4()}", 0)
         self.engine.committer.submit(
             mutation_call(
                 function,

@@ -32,9 +32,11 @@ SELECT ts, prev_ts, table_name, op, id::text AS id, keys, image
 FROM parley.commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 
-# One row for each request that is settled; `ts` is NULL where only a later one of its session is.
+# One row for each request that is settled; `ts` is NULL where only a later one of its session is,
+# or where only its number was kept.
 FIND_SETTLED: Final = """
-SELECT q.place::int AS place, r.ts, r.call_hash, r.result
+SELECT q.place::int AS place, CASE WHEN r.call_hash IS NOT NULL THEN r.ts END AS ts,
+    r.call_hash, r.result
 FROM unnest($1::text[], $2::text[], $3::bigint[])
     WITH ORDINALITY q (identity, session_id, request_id, place)
 LEFT JOIN parley.requests r USING (identity, session_id, request_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from parley.store.tables import Cut, Schema
 
@@ -116,9 +116,14 @@ class RowWrite:
     row: dict[str, Any] = field(default_factory=dict)
 
 
+# How session ids begin that stand for one call only: over HTTP, of an action. Nobody but the server
+# repeats these, while it waits for their outcome, so they are not kept for long.
+ONCE: Final = "once:"
+
+
 @dataclass(frozen=True, slots=True)
 class RequestId:
-    """What makes a mutation happen once: who, in which session, which request."""
+    """What makes a mutation happen once: who, in which session (or `ONCE`), which request."""
 
     identity: str
     session_id: str
@@ -131,8 +136,8 @@ class Settled:
 
     Attributes:
         request: the request asked for.
-        ts: its commit; None when it was settled without leaving a result (failed, or expired) and a
-            later request of its session has committed.
+        ts: its commit; None when it was settled without leaving a result: it failed, or expired,
+            and a later request of its session has committed; or it was too long ago.
         call_hash: hash of function and arguments of the committed call.
         result: its result as wire JSON; None where it was too large to keep.
     """
