@@ -5,6 +5,7 @@ BIN := .venv/bin
 COMPAT := tests/compat/js
 MINUTES ?= 60
 PATHS := server tests
+ON_POSTGRES := $(wildcard tests/integration/test_store_*.py tests/integration/test_chat_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run psql doctor test test-fast faults soak check fmt fmt-check lint types layers spell lock clean
@@ -32,11 +33,14 @@ psql: setup ## Open psql on the database
 doctor: setup ## Say what is wrong with the set-up
 	$(BIN)/parley doctor
 
-test: setup ## All tests
+test: setup ## All tests; what depends on Postgres once more on the system's own, if it has one
 	PYTHONASYNCIODEBUG=1 $(BIN)/pytest -n auto --dist loadfile
+	@if $(BIN)/python -c 'from parley.store.hosting import find_system_binaries as f; print(f())'; \
+	  then PARLEY_TEST_POSTGRES=system $(BIN)/pytest -n auto --dist loadfile $(ON_POSTGRES); \
+	  else echo '!!! NO SYSTEM POSTGRES: TESTED ON THE EMBEDDED ONE ONLY !!!'; fi
 
 test-fast: setup ## The tests without a database or a socket, in seconds
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit -n auto
 
 faults: setup ## Break things for 3 minutes and check every answer (docs/reliability.md)
 	$(BIN)/python -m tests.faults.soak --seed 1 --seconds 110 --round 25 --clients 16

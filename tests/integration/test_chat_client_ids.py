@@ -15,8 +15,8 @@ from tests.support.app import App, serving
 from tests.support.chat import Person, person
 
 CONFLICT = "Conflict: this id is taken"
-ID = uuid7(1_700_000_000_000)
-MESSAGE_ID = uuid7(1_700_000_000_001)
+ID = uuid7(1_700_000_000_000, 0xABC << 40)  # fixed: test names hold it
+MESSAGE_ID = uuid7(1_700_000_000_001, 0xDEF << 40)
 
 
 @pytest.fixture
