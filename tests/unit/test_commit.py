@@ -99,7 +99,7 @@ def test_settled_requests_are_counted_among_those_sent() -> None:
     [
         *[(state, Transient) for state in ("40001", "40P01", "55P03", "57014", "53100", "25006")],
         *[(state, Refused) for state in ("21000", "22P05", "23505", "42501", "54000", "P0001")],
-        *[(state, Refused) for state in ("PY004", "22000")],
+        *[(state, Refused) for state in ("PY004", "22000", "MINE1", "XX000", "0A000", "28000")],
         *[(state, Unknown) for state in ("08006", "57P01", "57P02", "57P03", "58030")],
     ],
 )

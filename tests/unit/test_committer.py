@@ -14,6 +14,7 @@ from parley.errors import (
     ArgumentsInvalid,
     Conflict,
     DatabaseDown,
+    Internal,
     LimitExceeded,
     RequestReused,
     ShuttingDown,
@@ -377,6 +378,21 @@ def test_a_repeat_that_postgres_refuses_gets_the_first_answer() -> None:
     rig.run()
 
     assert (ticket.value, rank(rig)) == (1, 1)
+
+
+def test_a_missing_right_is_an_internal_error_for_the_client() -> None:
+    rig = ready(Rig())
+    ticket = rig.submit("bump", id=uuid(1))
+    rig.step()
+    rig.land(Refused("42501", "permission denied for table notes"))
+    rig.step()
+    rig.look_up()
+    rig.step()
+
+    rig.land(Refused("42501", "permission denied for table notes"))
+    rig.run()
+
+    assert isinstance(ticket.error, Internal)
 
 
 def test_a_lookup_is_asked_for_once_and_holds_up_the_lane() -> None:

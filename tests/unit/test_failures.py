@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from parley.engine.failures import report
-from parley.errors import AppError, Internal
+from parley.engine.failures import refusal, report
+from parley.errors import AppError, Internal, WriteRejected
 
 
 def test_an_unexpected_error_is_logged_with_its_cause_under_the_id_that_the_caller_sees(caplog):
@@ -31,3 +31,20 @@ def test_what_an_app_means_to_say_is_not_logged(error, caplog):
     report(error, "0123456789abcdef", "notes:add")
 
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["21000", "22P02", "23505", "44000", "54000", "P0001", "PY004", "MINE1", "90001"]
+)
+def test_what_may_not_be_written_is_told_with_its_reason(sqlstate):
+    error = refusal(sqlstate, "not wanted")
+
+    assert isinstance(error, WriteRejected)
+    assert error.message == f"not wanted (SQLSTATE {sqlstate})"
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["0A000", "25006", "28000", "38001", "42501", "42703", "F0000", "HV000", "XX000"]
+)
+def test_what_is_wrong_with_the_set_up_is_no_business_of_clients(sqlstate):
+    assert isinstance(refusal(sqlstate, "no column secret"), Internal)

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from parley.engine.batch import Answer, Entry, Mutation, batch_of, entry_of, replayed
+from parley.engine.failures import refusal
 from parley.engine.memory import Memory
 from parley.engine.runner import Ended
 from parley.engine.transaction import Overlay
-from parley.errors import Conflict, ParleyError, ShuttingDown, TimedOut, WriteRejected
+from parley.errors import Conflict, ParleyError, ShuttingDown, TimedOut
 from parley.store.types import (
     AlreadySettled,
     Batch,
@@ -313,7 +314,7 @@ class Committer:
         [mutation] = flight.mutations
         mutation.refusals += 1
         if mutation.refusals > 1:
-            error = WriteRejected(f"{message} (SQLSTATE {sqlstate})")
+            error = refusal(sqlstate, message)
             self._settled.append((mutation, Answer(error=error, ts=self._memory.ts)))
         else:
             # It may only look wrong from here, or be a repeat: look it up, and run it once more on

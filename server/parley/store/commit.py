@@ -27,9 +27,9 @@ from parley.store.types import (
 
 MAX_KEPT_RESULT: Final = 64 << 10  # bytes; a larger result is not stored with its request
 
-# By class or code. What is in neither list leaves the outcome unknown.
+# By class or code. All else refuses the batch for good; an app's triggers may raise anything.
 _TRANSIENT: Final = ("40", "53", "55", "57014", "25006", "57P04")
-_REFUSED: Final = ("21", "22", "23", "25", "38", "39", "42", "44", "54", "P0", "0A", "PY", "XX")
+_UNKNOWN: Final = ("08", "57P", "58")  # the server, or the way to it, failed
 
 
 def batch_arguments(batch: Batch) -> list[Any]:
@@ -100,9 +100,9 @@ def outcome_of_error(batch: Batch, error: Exception) -> BatchOutcome | list[Requ
     message = str(error).splitlines()[0] if str(error) else sqlstate
     if sqlstate.startswith(_TRANSIENT):
         return Transient(sqlstate, message)
-    if sqlstate.startswith(_REFUSED):
-        return Refused(sqlstate, message)
-    return Unknown(f"SQLSTATE {sqlstate}: {message}")
+    if not sqlstate or sqlstate.startswith(_UNKNOWN):
+        return Unknown(f"SQLSTATE {sqlstate}: {message}")
+    return Refused(sqlstate, message)
 
 
 def settled(requests: Sequence[RequestId], rows: Sequence[Row]) -> list[Settled]:

@@ -214,7 +214,7 @@ class AlreadySettled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Postgres refused the batch for good (classes 22, 23, 42, 54, …). Nothing was written."""
+    """Postgres refused the batch for good (22, 23, 42, …, an app's own). Nothing was written."""
 
     sqlstate: str
     message: str
