@@ -243,6 +243,48 @@ async def until_dropped(web: WebServer, *sent: bytes, trickle: bytes = b"") -> b
         await RawSocket(reader, writer).abort()
 
 
+async def is_served(web: WebServer) -> bool:
+    """Tell whether a new connection is answered."""
+    async with open_http(web) as http:
+        with contextlib.suppress(httpx.TransportError):
+            return (await http.get("/health")).status_code == 200
+    return False
+
+
+async def test_an_address_cannot_take_connections_without_end(
+    web_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parley.web.server._MAX_HTTP_PER_ADDRESS", 2)
+    limits = {"max_connections_per_address": 1, "max_silent_connections_per_address": 1}
+    with serving_web(web_dsn, **limits) as server:
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+        async with open_client(server.url) as client:  # counted once, though it was HTTP before
+            await client.subscribe("probe:who")
+            assert not await is_served(server)
+
+            await RawSocket(*idle.pop()).abort()
+            async with asyncio.timeout(END_S):
+                while not await is_served(server):
+                    pass
+            await client.subscribe("probe:who")
+        await RawSocket(*idle.pop()).abort()
+        peers = server._server.config.peers  # type: ignore[attr-defined]
+        await until(lambda: not peers._by_address)
+        assert peers._left == 5000 + 1000  # nor given back twice
+
+
+async def test_a_trusted_proxy_may_take_more_connections_than_others(
+    web_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parley.web.server._MAX_HTTP_PER_ADDRESS", 0)
+    limits = {"max_connections_per_address": 1, "max_silent_connections_per_address": 1}
+    with serving_web(web_dsn, **limits, trusted_proxies=("127.0.0.0/8",)) as server:
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert await is_served(server)
+        for each in idle:
+            await RawSocket(*each).abort()
+
+
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
 UNFINISHED = b"POST /api/query_ts HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n"
 

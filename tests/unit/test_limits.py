@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parley.errors import Overloaded
-from parley.web.limits import MAX_WAIT_S, Admission, Buckets, TokenBucket
+from parley.web.limits import MAX_WAIT_S, Admission, Buckets, Peers, TokenBucket
 
 
 def admission(**limits: int) -> Admission:
@@ -147,3 +147,35 @@ def test_nothing_is_kept_of_those_who_left() -> None:
     assert not admitting._by_address
     assert not admitting._silent
     assert not admitting._by_user
+
+
+def peers(total: int = 10, per_address: int = 2) -> Peers:
+    return Peers(total=total, per_address=per_address, is_proxy=lambda address: address == "proxy")
+
+
+def test_an_address_has_so_many_connections_and_others_are_not_concerned() -> None:
+    counting = peers()
+
+    assert [counting.enter("a") for _ in range(4)] == [True, True, False, False]
+    assert counting.enter("b")
+    counting.leave("a")
+    assert [counting.enter("a") for _ in range(2)] == [True, False]
+
+
+def test_a_proxy_has_as_many_as_the_node_and_the_node_so_many_of_all() -> None:
+    counting = peers(total=3)
+
+    assert [counting.enter("proxy") for _ in range(4)] == [True, True, True, False]
+    assert not counting.enter("a")
+    counting.leave("proxy")
+    assert counting.enter("a")
+
+
+def test_of_connections_that_ended_nothing_is_kept() -> None:
+    counting = peers(total=1)
+    counting.enter("a")
+    counting.enter("b")
+    counting.leave("a")
+
+    assert not counting._by_address
+    assert counting.enter("b")

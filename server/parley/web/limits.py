@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from parley.errors import Overloaded
@@ -63,6 +64,36 @@ class Buckets:
         return bucket.take(now)
 
 
+class Peers:
+    """Counts TCP connections, whatever is spoken on them or will be.
+
+    Args:
+        total: so many of the node.
+        per_address: so many of one address; of a proxy's, only `total` counts.
+        is_proxy: tells whether an address stands for many peers.
+    """
+
+    def __init__(self, *, total: int, per_address: int, is_proxy: Callable[[str], bool]) -> None:
+        self._left = total
+        self._max_per_address = per_address
+        self._is_proxy = is_proxy
+        self._by_address: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count a new connection; False when it is one too many, and not counted."""
+        is_full = self._by_address[address] >= self._max_per_address
+        if self._left <= 0 or (is_full and not self._is_proxy(address)):
+            return False
+        self._left -= 1
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count a connection no more."""
+        self._left += 1
+        _lower(self._by_address, address)
+
+
 class Admission:
     """Counts open connections and refuses those above a limit.
 
@@ -100,7 +131,7 @@ class Admission:
 
     def speak(self, address: str) -> None:
         """Note that a connection has sent its first message."""
-        self._lower(self._silent, address)
+        _lower(self._silent, address)
 
     def identify(self, before: str | None, user: str | None) -> None:
         """Move a connection from one user to another; None is nobody.
@@ -109,24 +140,24 @@ class Admission:
             Overloaded: the user has too many; the connection then counts for nobody.
         """
         if before is not None:
-            self._lower(self._by_user, before)
+            _lower(self._by_user, before)
         if user is not None:
             self._by_user[user] += 1
             if self._by_user[user] > self._max_per_user:
-                self._lower(self._by_user, user)
+                _lower(self._by_user, user)
                 raise Overloaded(f"this user has {self._max_per_user} connections")
 
     def leave(self, address: str, user: str | None, *, is_silent: bool) -> None:
         """Count a connection no more."""
         self.total -= 1
-        self._lower(self._by_address, address)
+        _lower(self._by_address, address)
         if is_silent:
-            self._lower(self._silent, address)
+            _lower(self._silent, address)
         if user is not None:
-            self._lower(self._by_user, user)
+            _lower(self._by_user, user)
 
-    @staticmethod
-    def _lower(counter: Counter[str], name: str) -> None:
-        counter[name] -= 1
-        if counter[name] <= 0:
-            del counter[name]
+
+def _lower(counter: Counter[str], name: str) -> None:
+    counter[name] -= 1
+    if counter[name] <= 0:
+        del counter[name]

@@ -16,6 +16,7 @@ import orjson
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
@@ -25,9 +26,11 @@ from parley.config import Settings
 from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
+from parley.web.limits import Peers
 
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
+_MAX_HTTP_PER_ADDRESS: Final = 100
 _GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays below 10 s
 _ABORT_S: Final = 6.0  # in which it closes connections in order
 _BACKLOG: Final = 2048
@@ -49,6 +52,24 @@ def _last_words(status: int, message: str) -> bytes:
     )
 
 
+class _Config(uvicorn.Config):
+    """uvicorn's, and the count of connections that all protocols of a process share."""
+
+    def __init__(self, settings: Settings, build: Callable[[], ASGIApp], **options: Any) -> None:
+        self._settings = settings
+        super().__init__(build, **options)
+
+    def load(self) -> None:
+        """Make the application, in the process that serves it."""
+        super().load()
+        proxies = ProxyHeadersMiddleware(self.loaded_app, [*self._settings.trusted_proxies])
+        self.peers = Peers(
+            total=self._settings.max_connections + _MAX_HTTP_CONNECTIONS,
+            per_address=self._settings.max_connections_per_address + _MAX_HTTP_PER_ADDRESS,
+            is_proxy=lambda address: address in proxies.trusted_hosts,
+        )
+
+
 class GuardedHttp(HttpToolsProtocol):
     """Drops peers that are slow on purpose, whatever they are slow at.
 
@@ -63,6 +84,9 @@ class GuardedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._is_counted = _peers(self.config).enter(_address(self.client))
+        if not self._is_counted:
+            transport.abort()  # an answer would be work too
         self._is_in_head = True
         self._head_bytes = 0
         self._head_timer = self.loop.call_later(self.head_timeout_s, transport.abort)
@@ -127,6 +151,8 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        if self._is_counted:
+            _peers(self.config).leave(_address(self.client))
         self._head_timer.cancel()
         self._watch_writing(0)
         if self._answering is not None:
@@ -229,6 +255,7 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        _peers(self.config).leave(_address(self.client))  # `GuardedHttp` counted it
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         super().connection_lost(exc)
@@ -270,6 +297,14 @@ class _Workers(Multiprocess):
         super().terminate_all()
 
 
+def _peers(config: uvicorn.Config) -> Peers:
+    return cast("_Config", config).peers
+
+
+def _address(client: tuple[str, int] | None) -> str:
+    return client[0] if client else ""
+
+
 def _build(settings: Settings) -> Starlette:
     """Return the application of one process."""
     configure_logging(settings)
@@ -293,7 +328,8 @@ def server_config(
     workers: int = 1,
 ) -> uvicorn.Config:
     """Return how uvicorn serves the application that `build` makes in each process."""
-    return uvicorn.Config(
+    return _Config(
+        settings,
         build,
         factory=True,
         host=host,
