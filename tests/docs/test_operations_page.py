@@ -157,7 +157,7 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
         f"{committer.MAX_BATCH} mutations, about {committer.MAX_BATCH_BYTES >> 20} MiB"
     )
     assert limits["Conflicts of one mutation"].startswith(f"{committer.MAX_CONFLICTS};")
-    assert limits["Result kept for repeats"] == f"{commit.MAX_KEPT_RESULT >> 10} KiB"
+    assert limits["Result kept for repeats"] == f"{commit.MAX_KEPT_RESULT >> 20} MiB"
     assert "return 10000;" in schema
     assert "return 20000;" in schema
     assert "return 16777216;" in schema

@@ -25,7 +25,9 @@ from parley.store.types import (
     Unknown,
 )
 
-MAX_KEPT_RESULT: Final = 64 << 10  # bytes; a larger result is not stored with its request
+# Bytes. A larger result is not stored with its request: whoever repeats that gets null, and has to
+# ask again for what it wanted to know. (The wire has no way to say "done, but ask again".)
+MAX_KEPT_RESULT: Final = 1 << 20
 
 # By class or code. All else refuses the batch for good; an app's triggers may raise anything.
 _TRANSIENT: Final = ("40", "53", "55", "57014", "25006", "57P04")
