@@ -5,11 +5,18 @@ The harness starts nodes through here. Without either variable this is `parley` 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 
 from parley.cli import main
 
+_PR_SET_PDEATHSIG = 1
+
 if __name__ == "__main__":
+    if sys.platform == "linux":  # a harness that is killed leaves no nodes behind
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if bug := os.environ.get("BUG"):
         from tests.faults.bugs import plant
 
