@@ -199,7 +199,8 @@ declare
 begin
   perform setval('parley.ts_seq', new_ts);
   insert into parley.log_tx (ts, prev_ts, txid) values (new_ts, prev, pg_current_xact_id());
-  perform pg_notify('parley', new_ts::text);  -- a hint; readers poll as well
+  -- A hint; readers poll as well. And it forbids PREPARE, which would keep the lock for ever.
+  perform pg_notify('parley', new_ts::text);
   return new_ts;
 end $$;
 

@@ -151,15 +151,9 @@ def _judge_server(facts: DatabaseFacts) -> Iterator[Finding]:
         )
     if facts.prepared_transactions:
         yield Finding(
-            "problem",
-            f"{facts.prepared_transactions} prepared transactions wait: one that wrote to a "
-            "watched table stops all writers. Finish them (see pg_prepared_xacts).",
-        )
-    elif facts.max_prepared_transactions:
-        yield Finding(
             "warning",
-            f"max_prepared_transactions is {facts.max_prepared_transactions}: a prepared "
-            "transaction that wrote to a watched table would stop all writers. Set it to 0.",
+            f"{facts.prepared_transactions} prepared transactions wait: what they locked stays "
+            "locked until somebody finishes them (see pg_prepared_xacts).",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -420,8 +421,11 @@ async def test_preparing_a_transaction_with_changes_is_refused(dsn: str) -> None
         await connection.execute("BEGIN")
         await add_user(connection)
 
-        with pytest.raises(asyncpg.PostgresError):
+        with pytest.raises(asyncpg.PostgresError, match="NOTIFY"):
             await connection.execute("PREPARE TRANSACTION 'p'")
+
+        await asyncio.wait_for(add_user(connection, "next"), 10)
+        assert await connection.fetchval("SELECT count(*) FROM users") == 1
 
 
 def test_replay_is_a_fair_judge() -> None:

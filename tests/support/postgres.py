@@ -25,6 +25,7 @@ TEST_SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "64MB",
     "max_connections": "200",
+    "max_prepared_transactions": "2",  # to see what becomes of them
 }
 
 

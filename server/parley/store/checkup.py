@@ -18,7 +18,6 @@ SELECT current_setting('server_version_num')::int / 10000 AS major_version,
     pg_is_in_recovery() AS is_standby,
     current_setting('server_encoding') AS encoding,
     current_setting('synchronous_commit') AS synchronous_commit,
-    current_setting('max_prepared_transactions')::int AS max_prepared_transactions,
     (SELECT count(*) FROM pg_prepared_xacts) AS prepared_transactions,
     current_setting('max_connections')::int
         - current_setting('superuser_reserved_connections')::int AS max_connections,
@@ -75,7 +74,6 @@ class DatabaseFacts:
     is_standby: bool
     encoding: str
     synchronous_commit: str
-    max_prepared_transactions: int
     prepared_transactions: int
     max_connections: int
     may_create: bool
