@@ -17,6 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 
 import parley.web.api  # noqa: F401 - its errors count too
 from parley.cli import app as command_line
+from parley.clock import SystemClock
 from parley.config import settings_table
 from parley.engine import committer, sync
 from parley.errors import SURFACES, FunctionFailed, ParleyError, SetupError, Surface
@@ -88,7 +89,7 @@ def _methods(route: Route | WebSocketRoute) -> str:
 async def test_the_metrics_are_those_that_are_exposed(dsn: str) -> None:
     async with serving(dsn, "parley.chat") as app:
         await app.node.fresh()
-        metrics = Metrics(app.node, lambda: 0)
+        metrics = Metrics(app.node, SystemClock(), lambda: 0)
         metrics.closed.labels("Overloaded").inc()
         metrics.http_seconds.labels("query").observe(0.1)
         page = metrics.page().decode()

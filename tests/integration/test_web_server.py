@@ -28,7 +28,7 @@ from tests.support.client import open_client
 from tests.support.postgres import TEST_SETTINGS, chosen_binaries, shared_temp_dir
 from tests.support.rawsocket import RawSocket, handshake, open_raw
 from tests.support.server import Server, add_probe_tables, running_server
-from tests.support.webapp import WebServer, open_http, serving_web, until
+from tests.support.webapp import ADMIN_KEY, WebServer, open_http, serving_web, until
 
 END_S = 10.0
 names = (f"server-{number}" for number in itertools.count())
@@ -431,6 +431,35 @@ async def samples(http: httpx.AsyncClient) -> dict[str, float]:
         for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "10.0.0.1"},
+        {"Forwarded": "for=127.0.0.1"},
+        {"Origin": "http://127.0.0.1"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Convex x"},
+    ],
+)
+async def test_who_is_forwarded_sees_no_metrics_and_no_reasons(
+    web: WebServer, headers: dict[str, str]
+) -> None:
+    async with open_http(web) as http:
+        refused = await http.get("/metrics", headers=headers)
+        ready = await http.get("/ready", headers=headers)
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "Forbidden")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "Convex"])
+async def test_the_admin_key_shows_the_metrics_to_anybody(web: WebServer, kind: str) -> None:
+    headers = {"X-Forwarded-For": "203.0.113.7", "Authorization": f"{kind} {ADMIN_KEY}"}
+    async with open_http(web) as http:
+        assert (await http.get("/metrics", headers=headers)).status_code == 200
+        assert "problems" in (await http.get("/ready", headers=headers)).json()
 
 
 async def test_the_metrics_move_with_what_happens(web: WebServer) -> None:

@@ -17,44 +17,39 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from parley import __version__
-from parley.auth.development import mint_token
 from parley.auth.verifier import Verifier
 from parley.clock import Clock, SystemClock
 from parley.config import Settings
 from parley.devmode import dev_secret as load_dev_secret
-from parley.devmode import is_loopback
 from parley.engine.engine import Engine
 from parley.engine.node import Node
 from parley.engine.transaction import Limits
-from parley.errors import Overloaded, ShuttingDown, Unavailable
+from parley.errors import Overloaded, ShuttingDown
 from parley.functions.registry import Registry
 from parley.protocol.client_version import Refusal, identify
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.retention import run_upkeep
+from parley.web import operators
 from parley.web.api import answer, error_response
 from parley.web.limits import Admission, Buckets
-from parley.web.metrics import Metrics
+from parley.web.metrics import Metrics, measure_loop
 from parley.web.services import Services
 from parley.web.socket import SyncSocket, address_of, refuse
 
 log = logging.getLogger(__name__)
 
-_READY_LAG_S: Final = 10.0
-_READY_ANSWER_S: Final = 2.0
 _DRAIN_S: Final = 4.0
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 1.5
@@ -97,18 +92,22 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
                 verifier=verifier,
                 admission=admission,
                 verifications=Buckets(rate, rate * 2),
-                metrics=Metrics(node, lambda: admission.total),
+                metrics=Metrics(node, clock, lambda: admission.total),
                 redact_errors=redact,
                 dev_secret=dev_secret,
             )
             services.begin_drain = _once(lambda: drain(services))
             node.on_failure = lambda: _fail(services)
             node.follower.on_reincarnation = lambda: end_all(services)
-            upkeep = asyncio.create_task(run_upkeep(store), name="upkeep")
+            tasks = [
+                asyncio.create_task(run_upkeep(store), name="upkeep"),
+                asyncio.create_task(measure_loop(services.metrics, clock), name="measure loop"),
+            ]
             try:
                 yield services
             finally:
-                upkeep.cancel()
+                for task in tasks:
+                    task.cancel()
     finally:
         await verifier.aclose()
         try:
@@ -237,14 +236,7 @@ def _routes() -> list[Route | WebSocketRoute]:
     routes: list[Route | WebSocketRoute] = [
         WebSocketRoute("/api/sync", socket),
         WebSocketRoute("/api/{client_version}/sync", socket),
-        Route("/", _root),
-        Route("/version", _version),
-        Route("/instance_name", _instance_name),
-        Route("/instance_version", _version),
-        Route("/health", _health),
-        Route("/ready", _ready),
-        Route("/metrics", _metrics),
-        Route("/dev/token", _dev_token),
+        *operators.ROUTES,
     ]
     for path, name, methods in (
         ("/api/query", "query", ["GET", "POST"]),
@@ -328,72 +320,3 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for nothing else)
     code = HTTPStatus(error.status_code).phrase.replace(" ", "")
     return error_response(error.status_code, code, error.detail)
-
-
-async def _root(_request: Request) -> Response:
-    return PlainTextResponse("This Parley deployment is running. See /version, /health, /ready.\n")
-
-
-async def _version(_request: Request) -> Response:
-    return PlainTextResponse(__version__)
-
-
-async def _instance_name(_request: Request) -> Response:
-    return PlainTextResponse("parley")
-
-
-async def _health(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
-
-
-async def _ready(request: Request) -> Response:
-    """Tell whether Postgres answers and memory follows its log."""
-    services: Services = request.app.state.services
-    lag_s = services.clock.monotonic() - services.node.follower.read_at
-    problems = []
-    if services.node.is_draining:
-        problems.append("stopping")
-    if lag_s > _READY_LAG_S:
-        problems.append(f"the log was last read {lag_s:.0f} s ago")
-    try:
-        async with asyncio.timeout(_READY_ANSWER_S):
-            await services.node.fresh()
-    except (Unavailable, TimeoutError):
-        problems.append("the newest commit cannot be read from Postgres")
-    status = "unavailable" if problems else "ready"
-    return JSONResponse({"status": status, "problems": problems}, 503 if problems else 200)
-
-
-async def _metrics(request: Request) -> Response:
-    services: Services = request.app.state.services
-    page = services.metrics.page()
-    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _is_local(request: Request) -> bool:
-    """Tell whether a person on this machine asks, by a page of this machine or by none.
-
-    A foreign page in their browser could ask too, under its own origin or, after DNS rebinding,
-    under its own host name.
-    """
-    server = request.scope.get("server") or ("", 0)
-    origin = request.headers.get("origin")
-    hosts = [address_of(request.scope), str(server[0]), request.url.hostname or ""]
-    if origin is not None:
-        hosts.append(urlsplit(origin).hostname or "")
-    # A proxy on this machine may forward for anybody.
-    is_forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
-    return not is_forwarded and all(is_loopback(host) for host in hosts)
-
-
-async def _dev_token(request: Request) -> Response:
-    """Give a token to anybody on this machine: development mode only."""
-    services: Services = request.app.state.services
-    if services.dev_secret is None or not _is_local(request):
-        return JSONResponse({"code": "NotFound", "message": "Not in development mode"}, 404)
-    subject = request.query_params.get("sub", "")
-    if not subject:
-        return JSONResponse({"code": "BadRequest", "message": "sub: missing, e.g. ?sub=alice"}, 400)
-    claims = {k: v for k in ("name", "email") if (v := request.query_params.get(k))}
-    token = mint_token(services.dev_secret, subject, services.clock, claims=claims)
-    return JSONResponse({"token": token})

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from parley.clock import Clock
 from parley.engine.node import Node
 
+_LOOP_EVERY_S: Final = 0.5
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
 class _NodeCollector(Collector):
     """Reads the node's own counters when the page is asked for."""
 
-    def __init__(self, node: Node, open_connections: Callable[[], int]) -> None:
+    def __init__(self, node: Node, clock: Clock, open_connections: Callable[[], int]) -> None:
         self._node = node
+        self._clock = clock
         self._open_connections = open_connections
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
@@ -29,6 +34,15 @@ class _NodeCollector(Collector):
         yield gauge("parley_live_queries", "Distinct queries kept true.", len(engine.live))
         yield gauge(
             "parley_memory_bytes", "Estimate of the rows in memory.", engine.memory.size_bytes
+        )
+        yield gauge(
+            "parley_history_bytes", "Recent commits in memory.", engine.memory.history_bytes
+        )
+        yield gauge("parley_result_bytes", "Results of live queries.", engine.result_bytes)
+        yield gauge(
+            "parley_log_read_age_seconds",
+            "Time since the log of commits was last read.",
+            self._clock.monotonic() - self._node.follower.read_at,
         )
         yield gauge(
             "parley_mutations_waiting", "Mutations without an answer.", len(engine.committer)
@@ -51,9 +65,9 @@ class _NodeCollector(Collector):
 class Metrics:
     """The metrics of one process."""
 
-    def __init__(self, node: Node, open_connections: Callable[[], int]) -> None:
+    def __init__(self, node: Node, clock: Clock, open_connections: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_NodeCollector(node, open_connections))
+        self._registry.register(_NodeCollector(node, clock, open_connections))
         self.sent_frames = Counter(
             "parley_sent_frames", "Frames sent to clients.", registry=self._registry
         )
@@ -74,6 +88,21 @@ class Metrics:
             registry=self._registry,
         )
 
+        self.loop_lag_seconds = Histogram(
+            "parley_loop_lag_seconds",
+            "How late a timer was, twice a second: what every message waits for others.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
     def page(self) -> bytes:
         """Return the page in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+async def measure_loop(metrics: Metrics, clock: Clock) -> None:
+    """Measure for ever how late the event loop comes to what is due."""
+    while True:
+        due = clock.monotonic() + _LOOP_EVERY_S
+        await asyncio.sleep(_LOOP_EVERY_S)
+        metrics.loop_lag_seconds.observe(max(0.0, clock.monotonic() - due))
