@@ -21,6 +21,7 @@ MIN_SECRET_BYTES: Final = 32  # RFC 7518 §3.2: an HS256 key is at least as long
 DEFAULT_DATA_DIR: Final = Path(".parley")
 MIB: Final = 1 << 20
 DAY_S: Final = 86_400.0
+_CLIENT_PATIENCE_S: Final = 30.0  # of Python, Rust, Swift and Kotlin; npm's have 60
 _AROUND_ARGS_BYTES: Final = 2000  # path and format, as Convex allows
 
 
@@ -380,6 +381,11 @@ class Settings:
             raise SetupError(
                 "PARLEY_MAX_SILENT_CONNECTIONS_PER_ADDRESS must not be above "
                 "PARLEY_MAX_CONNECTIONS_PER_ADDRESS."
+            )
+        if self.ping_interval_s >= _CLIENT_PATIENCE_S:
+            raise SetupError(
+                f"PARLEY_PING_INTERVAL_S must be below {_CLIENT_PATIENCE_S:.0f}: after so many "
+                "seconds of silence clients give a connection up."
             )
 
     @classmethod

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -164,6 +165,19 @@ async def test_a_quiet_connection_is_pinged_even_before_it_speaks(picky: WebServ
 
     assert silent == [{"type": "Ping"}] * 2
     assert sorted(message["type"] for message in spoken) == ["Ping", "Ping", "Transition"]
+
+
+@pytest.mark.parametrize("off_ms", [-36_000_000, 36_000_000, -(10**13), 10**16])
+async def test_a_client_whose_clock_is_off_is_served_and_told(web: WebServer, off_ms: int) -> None:
+    client_ts = time.time_ns() // 1_000_000 + off_ms
+    async with open_client(web.url, clientTs=client_ts) as client:
+        assert await serves(client)
+        await client.authenticate(token("alice"))
+        assert await serves(client)
+
+    stamps = [frame["clientClockSkew"] for frame in client.frames if "clientClockSkew" in frame]
+    assert stamps
+    assert all(abs(skew - off_ms) < 60_000 for skew in stamps)
 
 
 async def test_who_never_speaks_is_sent_away_and_who_spoke_is_not(web_dsn: str) -> None:

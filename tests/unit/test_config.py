@@ -82,6 +82,14 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         Settings.from_env({"PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "10"})
 
 
+@pytest.mark.parametrize("seconds", ["30", "30.5", "3600"])
+def test_pings_that_come_too_late_for_clients_are_refused(seconds: str) -> None:
+    with pytest.raises(SetupError, match="PARLEY_PING_INTERVAL_S must be below 30"):
+        Settings.from_env({"PARLEY_PING_INTERVAL_S": seconds})
+
+    assert Settings.from_env({"PARLEY_PING_INTERVAL_S": "29.9"}).ping_interval_s == 29.9
+
+
 def test_secrets_do_not_show_in_the_record() -> None:
     settings = Settings.from_env(
         {
