@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from parley.errors import DatabaseDown
 from parley.store import listen, pool
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
-from parley.store.types import Batch
+from parley.store.tables import END, START
+from parley.store.types import Batch, LoadRequest, RequestId
 from tests.support.postgres import Cluster
 from tests.support.store import add_user, commit, connected, user_fields, write
 
@@ -143,6 +145,46 @@ async def test_a_busy_pool_is_down_after_a_while(dsn: str, psql: Any) -> None:
             with pytest.raises(DatabaseDown):
                 await store.head()
         await slow
+
+
+async def test_a_read_that_meets_a_lock_is_down_for_now(dsn: str, psql: Any) -> None:
+    name = await psql.fetchval("SELECT current_database()")
+    await psql.execute(f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
+    async with await PostgresStore.connect(dsn) as store:
+        whole = LoadRequest("users", "by_creation_time", (), START, END, "asc", 1)
+        request = RequestId("i", "s", 1)
+        async with psql.transaction():
+            await psql.execute("LOCK TABLE parley.log_tx, parley.requests, users")
+
+            with pytest.raises(DatabaseDown, match="LockNotAvailableError"):
+                await store.head()
+            with pytest.raises(DatabaseDown):
+                await store.read_log(0)
+            with pytest.raises(DatabaseDown):
+                await store.load(whole)
+            with pytest.raises(DatabaseDown):
+                await store.find_settled([request])
+        assert (await store.load(whole)).images == ()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "error"),
+    [
+        *[(state, DatabaseDown) for state in ("40001", "53200", "55006", "57014", "58030")],
+        *[(state, DatabaseDown) for state in ("25006", "XX001")],
+        *[(state, asyncpg.PostgresError) for state in ("42501", "42P01", "22012")],
+    ],
+)
+async def test_what_may_pass_is_told_from_what_is_wrong(
+    psql: Any, store: PostgresStore, sqlstate: str, error: type[Exception]
+) -> None:
+    await psql.execute(f"""
+        DROP FUNCTION parley.trim_log;
+        CREATE FUNCTION parley.trim_log(interval, integer) RETURNS integer
+        LANGUAGE plpgsql AS $$ BEGIN RAISE 'now' USING errcode = '{sqlstate}'; END $$""")
+
+    with pytest.raises(error):
+        await store.trim()
 
 
 async def test_nobody_is_told_where_the_database_is() -> None:

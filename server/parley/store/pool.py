@@ -122,6 +122,11 @@ CONNECTION_ERRORS: Final = (
 )
 
 
+# Classes of SQLSTATE with which a read may fail that succeeds a moment later: a lock, memory, a
+# disk, a page that could not be read. Not: names and rights that are missing.
+PASSING_STATES: Final = ("25", "40", "53", "55", "57", "58", "XX")
+
+
 def database_down(error: BaseException) -> DatabaseDown:
     """Return the error for callers; it names no host, user or password."""
-    return DatabaseDown(f"the database cannot be reached ({type(error).__name__})")
+    return DatabaseDown(f"the database cannot be reached, or used now ({type(error).__name__})")

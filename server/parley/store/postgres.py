@@ -24,6 +24,7 @@ from parley.store.load import build_load
 from parley.store.log import Row, build_slice, identity_of
 from parley.store.pool import (
     CONNECTION_ERRORS,
+    PASSING_STATES,
     PoolSettings,
     StoreConnection,
     create_pool,
@@ -49,7 +50,7 @@ class PostgresStore:
     """Fulfils `types.Store`. Make one with `connect`, or `async with PostgresStore.connect(dsn)`.
 
     Safe to use from any number of tasks. Every method raises `DatabaseDown` when the database
-    cannot be reached; reads have been tried on two connections by then.
+    cannot be reached (reads have been tried on two connections by then), or cannot answer now.
     """
 
     def __init__(
@@ -211,15 +212,20 @@ class PostgresStore:
 
         Returns the rows and the identity of the database they are of: ours, unless `of_any`.
         """
-        try:
-            return await self._fetch(statement, args, of_any=of_any)
-        except CONNECTION_ERRORS:
-            # Its neighbours broke with it, as a rule: the second chance is a new connection.
-            await self._readers.expire_connections()
-        try:
-            return await self._fetch(statement, args, of_any=of_any)
-        except CONNECTION_ERRORS as error:
-            raise database_down(error) from error
+        is_second = False
+        while True:
+            try:
+                return await self._fetch(statement, args, of_any=of_any)
+            except CONNECTION_ERRORS as error:
+                if is_second:
+                    raise database_down(error) from error
+                is_second = True
+                # Its neighbours broke with it, as a rule: the second chance is a new connection.
+                await self._readers.expire_connections()
+            except asyncpg.PostgresError as error:
+                if (error.sqlstate or "").startswith(PASSING_STATES):
+                    raise database_down(error) from error
+                raise
 
     async def _fetch(
         self, statement: str, args: Sequence[Any], *, of_any: bool
