@@ -11,8 +11,9 @@ from parley.engine.calls import caller_of, mutation_call, query_call
 from parley.engine.engine import Engine
 from parley.engine.live import Call
 from parley.engine.memory import Memory
+from parley.engine.outgoing import FrameCache, Outgoing
 from parley.engine.runner import Failed, Returned, drive
-from parley.engine.sync import FrameCache, Outgoing, SyncWorker
+from parley.engine.sync import SyncWorker
 from parley.engine.transaction import Limits, RunTransaction
 from parley.errors import ParleyError
 from parley.functions.context import Auth, Entropy, QueryCtx

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley.engine.sync import MAX_UNREAD_BYTES, MAX_UNREAD_TRANSITIONS, Outgoing
+from parley.engine.outgoing import Outgoing
+from parley.engine.sync import MAX_UNREAD_BYTES, MAX_UNREAD_TRANSITIONS
 from parley.errors import Overloaded, TimedOut, TooManyMutations
 from parley.protocol import responses
 from parley.store.types import Transient, Unknown
@@ -386,6 +387,7 @@ def test_a_client_waits_while_memory_is_set_back() -> None:
     assert not client.worker.outbox
 
     settled(rig, client)
+    assert client.worker.failure is None
     assert client.wire.version.ts == rig.store.ts
 
 
@@ -723,6 +725,7 @@ happenings = st.one_of(
     st.tuples(st.just("tail"), st.sampled_from((1, None))),
     st.tuples(st.just("read"), who),
     st.tuples(st.just("reconnect"), who),
+    st.tuples(st.just("squeeze"), st.sampled_from((0, 300, 1 << 20))),
 )
 
 
@@ -795,6 +798,9 @@ class Commotion:
     def turn(self) -> None:
         self.rig.turn()
 
+    def squeeze(self, budget: int) -> None:
+        self.rig.engine.max_held_result_bytes = budget
+
     def reconnect(self, at: int) -> None:
         old = self.clients[at]
         old.read()
@@ -810,7 +816,7 @@ class Commotion:
         self.clients[at] = new
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(happenings, min_size=30, max_size=60))
 def test_whatever_happens_clients_show_what_was_true_at_one_moment_and_end_at_the_newest(
     happens: list[Any],
@@ -821,6 +827,9 @@ def test_whatever_happens_clients_show_what_was_true_at_one_moment_and_end_at_th
 
     settled(commotion.rig, *commotion.clients)
 
+    engine = commotion.rig.engine
+    results = [query.result for query in engine.live if query.result is not None]
+    assert engine.result_bytes == sum(len(result.tail) for result in results)
     for client in commotion.clients:
         client.check(commotion.rig.store.ts)
         assert client.order[-1:] in ([], ["transition"])

@@ -130,14 +130,23 @@ class Engine:
             self.live.add(query)
             self._dirty.append(query)
         else:
-            self.recall(query)
+            self.recall([query])
         query.add(subscriber, query_id)
         return query
 
-    def recall(self, query: LiveQuery) -> None:
-        """Run a query again whose result was let go of; its digest will not change by that."""
-        if query.result is not None and query.result.is_forgotten and not query.is_dirty:
-            self._mark(query)
+    def recall(self, queries: Iterable[LiveQuery]) -> bool:
+        """Run queries again if the result of one was let go of; tell whether that was so.
+
+        All of them, for else the other results might be let go of before that one is here, and so
+        on in turns for ever. Their digests will not change by it.
+        """
+        queries = list(queries)
+        if not any(query.result is not None and query.result.is_forgotten for query in queries):
+            return False
+        for query in queries:
+            if not query.is_dirty:
+                self._mark(query)
+        return True
 
     def unsubscribe(self, query: LiveQuery, subscriber: Any, query_id: int) -> None:
         """Undo `subscribe`; a live query without subscribers is forgotten."""

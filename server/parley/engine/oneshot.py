@@ -60,9 +60,9 @@ class OneShot:
     def flush(self) -> None:
         """Give the results once they are all true at memory's ts."""
         queries = list(self._queries.values())
-        for query in queries:
-            self._engine.recall(query)
-        if self.answers.done() or any(query.is_dirty for query in queries):
+        if self.answers.done() or self._engine.recall(queries):
+            return
+        if any(query.is_dirty for query in queries):
             return
         results = tuple(query.result for query in queries if query.result is not None)
         keys = frozenset(read.key for query in queries for read in query.reads)

@@ -231,10 +231,7 @@ class SyncWorker:
             # response makes a client show it twice: its optimistic update is still on top.
             self._engine.due[self] = None
             return False
-        forgotten = [query for _, query, result in self._lacking() if result.is_forgotten]
-        for query in forgotten:
-            self._engine.recall(query)
-        return not forgotten
+        return not self._engine.recall(query for _, query, _ in self._lacking())
 
     def _lacking(self) -> list[tuple[int, LiveQuery, Result]]:
         """Return what the client does not hold, by query id."""
