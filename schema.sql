@@ -99,6 +99,17 @@ create table public.messages (
 create index messages_by_conversation
   on public.messages (conversation_id, "timestamp", creation_time, id);
 
+-- Supabase gives these roles, as which its REST API lets anybody in, all rights on every new table of
+-- public. Nothing but Parley decides who may see these.
+do $$
+declare
+  role name;
+begin
+  for role in select rolname from pg_roles where rolname in ('anon', 'authenticated') loop
+    execute format('revoke all on public.users, public.conversations, public.messages from %I', role);
+  end loop;
+end $$;
+
 
 -- 3. The log ------------------------------------------------------------------------------------
 

@@ -28,7 +28,8 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        level: "problem" (Parley cannot work), "warning" (it can, but know this) or "fine".
+        level: "problem" (Parley cannot work, or not safely), "warning" (it can, but know this) or
+            "fine".
         text: one sentence; for a problem, what to do.
     """
 
@@ -191,4 +192,11 @@ def _judge_schema(facts: DatabaseFacts) -> Iterator[Finding]:
             "problem",
             f"Changes go unseen: no right trigger is on for {', '.join(facts.bad_triggers)}. Run "
             "`select parley.watch('table')` for each of these tables, by its present name.",
+        )
+    if facts.exposed:
+        yield Finding(
+            "problem",
+            "Strangers can read or write tables past every function of yours, through PostgREST or "
+            f"Supabase's REST API: {', '.join(facts.exposed)}. Run `revoke all on table … from "
+            "anon, authenticated, public` for each of these.",
         )

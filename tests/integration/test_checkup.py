@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import asyncpg
 import pytest
 
 from parley.errors import SetupError
 from parley.store.checkup import examine
+from parley.store.migrations import migrate
+from tests.support.postgres import Cluster
 
 
 async def execute(dsn: str, sql: str) -> None:
@@ -23,7 +27,7 @@ async def test_a_migrated_database_has_nothing_wrong(dsn: str) -> None:
     assert facts.major_version >= 15
     assert facts.schema_version == facts.newest_schema
     assert (facts.encoding, facts.is_standby) == ("UTF8", False)
-    assert (facts.forbidden, facts.bad_triggers) == ((), ())
+    assert (facts.forbidden, facts.bad_triggers, facts.exposed) == ((), (), ())
 
 
 async def test_an_empty_database_has_no_schema_yet(empty_dsn: str) -> None:
@@ -76,6 +80,51 @@ async def test_triggers_that_call_another_tables_functions_are_found(dsn: str) -
     )
 
     assert (await examine(dsn)).bad_triggers == ("messages (delete)",)
+
+
+@pytest.fixture
+async def supabase(cluster: Cluster) -> AsyncIterator[None]:
+    """The roles as which Supabase's REST API lets anybody in."""
+    await cluster.execute("CREATE ROLE anon; CREATE ROLE authenticated")
+    yield
+    await cluster.execute("DROP ROLE anon, authenticated")
+
+
+@pytest.mark.usefixtures("supabase")
+async def test_rights_of_roles_that_anybody_may_act_as_are_found(dsn: str) -> None:
+    await execute(
+        dsn,
+        """
+        GRANT SELECT ON messages, users TO anon;
+        GRANT DELETE ON messages TO authenticated;
+        GRANT UPDATE (title) ON conversations TO public;
+        ALTER TABLE users ENABLE ROW LEVEL SECURITY;
+        """,
+    )
+
+    facts = await examine(dsn)
+
+    await execute(dsn, "DROP OWNED BY anon, authenticated")
+    assert facts.exposed == (
+        "conversations (anon, authenticated, public)",
+        "messages (anon, authenticated)",
+    )
+
+
+@pytest.mark.usefixtures("supabase")
+async def test_on_supabase_the_tables_of_the_chat_are_nobodys_from_the_start(
+    empty_dsn: str,
+) -> None:
+    await execute(
+        empty_dsn,
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated",
+    )
+    await migrate(empty_dsn)
+
+    facts = await examine(empty_dsn)
+
+    await execute(empty_dsn, "DROP OWNED BY anon, authenticated")
+    assert facts.exposed == ()
 
 
 async def test_a_role_without_rights_is_told_what_it_lacks(dsn: str) -> None:

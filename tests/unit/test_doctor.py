@@ -24,6 +24,7 @@ HEALTHY = DatabaseFacts(
     newest_schema=1,
     forbidden=(),
     bad_triggers=(),
+    exposed=(),
 )
 
 
@@ -51,6 +52,7 @@ def test_nothing_is_said_against_a_healthy_database() -> None:
         ({"schema_version": 2}, "problem", "upgrade Parley"),
         ({"newest_schema": 2}, "warning", "brings it to 2"),
         ({"bad_triggers": ("messages (insert)",)}, "problem", "messages (insert)"),
+        ({"exposed": ("messages (anon)",)}, "problem", "messages (anon). Run `revoke all"),
     ],
 )
 def test_one_thing_wrong_gives_one_sentence(

@@ -53,6 +53,18 @@ LEFT JOIN pg_proc f ON f.oid = t.tgfoid AND f.pronamespace = 'parley'::regnamesp
 WHERE f.oid IS NULL ORDER BY 1
 """
 
+# As these roles PostgREST (Supabase's REST API) lets anybody in. Row-level security may stop them.
+_EXPOSED: Final = """
+SELECT w.name || ' (' || string_agg(r.name, ', ' ORDER BY r.name) || ')' FROM parley.watched w
+JOIN pg_class c ON c.oid = w.relation AND NOT c.relrowsecurity
+JOIN (
+    SELECT rolname AS name FROM pg_roles WHERE rolname IN ('anon', 'authenticated')
+    UNION ALL SELECT 'public'
+) r ON has_any_column_privilege(r.name, c.oid, 'SELECT, INSERT, UPDATE')
+    OR has_table_privilege(r.name, c.oid, 'DELETE, TRUNCATE')
+GROUP BY w.name ORDER BY w.name
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
@@ -68,6 +80,8 @@ class DatabaseFacts:
         forbidden: functions that the role would have to call but may not.
         bad_triggers: `table (event)` of watched tables whose trigger is gone, not always on, or
             logs under another name.
+        exposed: `table (roles)` of watched tables, without row-level security, on which roles have
+            rights that anybody may act as.
     """
 
     major_version: int
@@ -81,6 +95,7 @@ class DatabaseFacts:
     newest_schema: int
     forbidden: tuple[str, ...]
     bad_triggers: tuple[str, ...]
+    exposed: tuple[str, ...]
 
 
 async def examine(dsn: str) -> DatabaseFacts:
@@ -98,11 +113,12 @@ async def examine(dsn: str) -> DatabaseFacts:
     try:
         (server,) = await connection.fetch(_SERVER)
         forbidden = [row[0] for row in await connection.fetch(_FORBIDDEN)]
-        version, bad_triggers = None, []
+        version, bad_triggers, exposed = None, [], []
         # Asked of the catalog: a role without rights on the schema gets an error from its name.
         if await connection.fetchval(_MAY_READ_META):
             version = await connection.fetchval(sql.SCHEMA_VERSION)
             bad_triggers = [row[0] for row in await connection.fetch(_BAD_TRIGGERS)]
+            exposed = [row[0] for row in await connection.fetch(_EXPOSED)]
     finally:
         await connection.close()
     return DatabaseFacts(
@@ -111,4 +127,5 @@ async def examine(dsn: str) -> DatabaseFacts:
         newest_schema=NEWEST,
         forbidden=tuple(forbidden),
         bad_triggers=tuple(bad_triggers),
+        exposed=tuple(exposed),
     )
