@@ -194,6 +194,17 @@ def test_a_query_that_is_removed_takes_nothing_from_others() -> None:
     assert world.touched(("notes", uuid(1), note(1))) == {"kept"}
 
 
+def test_removing_a_query_twice_does_not_remove_its_successor() -> None:
+    world = World()
+    gone = world.follow("same", read_of("by_owner", ("ann",)))
+    world.live.remove(gone)
+    successor = world.follow("same", read_of("by_owner", ("ann",)))
+
+    world.live.remove(gone)
+
+    assert world.live.get("same") is successor
+
+
 def test_subscribers_hear_by_their_own_query_ids() -> None:
     query, one, other = clean("q"), Listener(), Listener()
     query.add(one, 1)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.engine.outgoing import Outgoing
-from parley.engine.sync import MAX_UNREAD_BYTES, MAX_UNREAD_TRANSITIONS
-from parley.errors import Overloaded, TimedOut, TooManyMutations
+from parley.engine.sync import MAX_UNREAD_BYTES, MAX_UNREAD_TRANSITIONS, MAX_WAITING_BYTES
+from parley.errors import Overloaded, ShuttingDown, TimedOut, TooManyMutations
 from parley.protocol import responses
 from parley.store.types import Transient, Unknown
 from parley.values import ts_from_wire, ts_to_wire
@@ -23,6 +23,15 @@ from tests.support.wire import SESSION
 def shown(client: Client) -> dict[int, Any]:
     client.read()
     return client.results
+
+
+def unchecked(client: Client) -> list[Outgoing]:
+    """Take what is sent without looking at it."""
+    taken = list(client.worker.outbox)
+    client.worker.outbox.clear()
+    for outgoing in taken:
+        client.worker.written(outgoing)
+    return taken
 
 
 def transitions(taken: list[Outgoing]) -> list[dict[str, Any]]:
@@ -357,6 +366,40 @@ def test_a_large_transition_goes_in_chunks_to_clients_that_take_them() -> None:
     assert len(client.wire.results[0]) == 7
 
 
+def test_what_a_client_holds_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parley.engine.sync.MAX_HELD_BYTES", 250)
+    rig = Rig(note(1), note(2, "bob"))
+    client = rig.client()
+    client.add(0, "allOf", owner="ann")
+    rig.run()
+    [first] = transitions(unchecked(client))
+    client.add(1, "allOf", owner="bob")
+    rig.run()
+    [refused] = transitions(unchecked(client))
+    client.modify((0, None))
+    rig.write(note(2, "bob", rank=1))
+    rig.run()
+    [fits] = transitions(unchecked(client))
+
+    assert [change["type"] for change in first["modifications"]] == ["QueryUpdated"]
+    [failure] = refused["modifications"]
+    assert "the results of a connection may be 250 bytes" in failure["errorMessage"]
+    assert [change["type"] for change in fits["modifications"]] == ["QueryRemoved", "QueryUpdated"]
+
+
+def test_a_broken_chain_ends_one_connection_and_no_other() -> None:
+    rig = Rig()
+    broken, other = rig.client(), rig.client()
+    broken.add(0, "nothing")
+    other.add(0, "nothing")
+
+    broken.worker._query_set = 99
+    rig.run()
+
+    assert isinstance(broken.worker.failure, ShuttingDown)
+    assert shown(other) == {0: "nothing"}
+
+
 def test_a_client_is_served_nothing_older_than_it_has_seen() -> None:
     rig = Rig()
     client = rig.client(maxObservedTimestamp=ts_to_wire(rig.store.ts + 5))
@@ -620,6 +663,45 @@ def test_as_many_mutations_as_allowed_may_wait_and_no_more() -> None:
 
     with pytest.raises(TooManyMutations):
         client.mutate(2, "bump", id=uuid(1))
+
+
+def test_a_client_that_is_ahead_of_its_answers_is_not_read_any_more() -> None:
+    rig = Rig()
+    client = rig.client(max_mutations=2)
+    assert not client.worker.is_congested
+
+    client.mutate(0, "bump", id=uuid(1))
+    client.mutate(1, "bump", id=uuid(1))
+    assert client.worker.is_congested
+
+    settled(rig, client)
+    assert not client.worker.is_congested
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_client_whose_mutations_take_too_much_room_is_not_read_any_more(is_over: bool) -> None:
+    rig = Rig()
+    client = rig.client()
+    [message] = [client.connection.receive('{"type":"Mutation","requestId":0,"udfPath":"notes:x"}')]
+    client.worker._is_running = True
+
+    client.worker.mutate(message, MAX_WAITING_BYTES + is_over)  # type: ignore[arg-type]
+
+    assert client.worker.is_congested is is_over
+
+
+def test_no_mutation_runs_for_a_client_that_does_not_read_what_the_others_gave() -> None:
+    rig = Rig()
+    client = rig.client()
+    client.worker.respond(b"x" * (MAX_UNREAD_BYTES + 1))
+    client.mutate(0, "bump", id=uuid(1))
+    rig.run()
+    assert rig.store.rows == {}
+
+    client.worker.written(client.worker.outbox.popleft())
+    settled(rig, client)
+
+    assert client.responses[0]["result"] == 1
 
 
 def test_a_mutation_without_an_answer_ends_the_connection_and_none_overtakes_it() -> None:

@@ -177,7 +177,8 @@ class LiveQueries:
     def remove(self, query: LiveQuery) -> None:
         """Forget a live query that nobody subscribes to."""
         self.file(query, [])
-        self._by_key.pop(query.key, None)
+        if self._by_key.get(query.key) is query:
+            del self._by_key[query.key]
 
     def file(self, query: LiveQuery, reads: Iterable[Read]) -> None:
         """File a live query under the keys of its newest run, and under no others."""
