@@ -7,28 +7,53 @@ that they run for. At most once: an action is never tried again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from orjson import loads
 
+from parley.engine.batch import Answer
 from parley.engine.calls import decoded_args
+from parley.engine.oneshot import Answers
 from parley.engine.runner import ENDINGS
 from parley.errors import Internal, LimitExceeded, Overloaded, ParleyError
 from parley.functions.context import ActionCtx, Auth
+from parley.functions.registry import Registry
 from parley.identity import Identity
 from parley.values import decode, encode
 
-if TYPE_CHECKING:
-    from parley.engine.node import Node
-
 MAX_ACTIONS: Final = 1000
+
+
+class Host(Protocol):
+    """What actions need of the node they run on."""
+
+    @property
+    def registry(self) -> Registry:
+        """The functions that are served."""
+        ...
+
+    async def query(
+        self, calls: Sequence[tuple[str, object]], identity: Identity | None, *, internal: bool
+    ) -> Answers:
+        """Run queries on the newest state."""
+        ...
+
+    async def run_mutation(
+        self, path: str, args: object, identity: Identity | None, *, internal: bool
+    ) -> Answer:
+        """Run a mutation and return how it ended."""
+        ...
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run a task that ends with the node at the latest."""
+        ...
 
 
 class Actions:
     """Runs the actions of one node."""
 
-    def __init__(self, node: Node, *, max_args_bytes: int, max_result_bytes: int) -> None:
+    def __init__(self, node: Host, *, max_args_bytes: int, max_result_bytes: int) -> None:
         self._node = node
         self._max_args_bytes = max_args_bytes
         self._max_result_bytes = max_result_bytes

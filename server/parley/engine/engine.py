@@ -26,8 +26,9 @@ from parley.clock import Clock
 from parley.engine.batch import Mutation
 from parley.engine.committer import Committer
 from parley.engine.failures import report
-from parley.engine.live import Call, LiveQueries, LiveQuery, Result, digest_of
+from parley.engine.live import Call, LiveQueries, LiveQuery, Result
 from parley.engine.memory import Installed, Memory
+from parley.engine.results import failure_of, result_of
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
 from parley.engine.stats import Stats
 from parley.engine.transaction import Limits, MutationIds, Overlay, Read, RunTransaction
@@ -36,11 +37,8 @@ from parley.functions.context import Auth, Entropy, MutationCtx, QueryCtx
 from parley.functions.database import DatabaseReader, DatabaseWriter
 from parley.functions.pagination import Pager
 from parley.identity import Identity
-from parley.protocol.error_text import error_text
-from parley.protocol.responses import failed_tail, updated_tail
 from parley.store.tables import Schema
 from parley.store.types import Batch, BatchOutcome, Commit, LoadRequest, LoadResult
-from parley.values import encode
 
 _MAX_LOADS_PER_RUN: Final = 1100
 
@@ -204,7 +202,7 @@ class Engine:
             if isinstance(waiter, Mutation):
                 self.committer.load_failed(waiter, error)
             else:
-                self._settle(waiter, reads, self._failure(failure, None))
+                self._settle(waiter, reads, failure_of(failure, redact=self._redact))
 
     def reset(self, schema: Schema, ts: int) -> None:
         """Begin anew at `ts`: the log was lost, the tables changed, or the database is another."""
@@ -303,7 +301,7 @@ class Engine:
     def _run_query(self, query: LiveQuery) -> None:
         call = query.call
         if call.refusal is not None:
-            self._settle(query, [], self._failure(call.refusal, None))
+            self._settle(query, [], failure_of(call.refusal, redact=self._redact))
             return
         assert call.function is not None  # noqa: S101
         pager = Pager(self._cursor_secret, query.call.journal, self._query_limits.max_documents)
@@ -321,13 +319,18 @@ class Engine:
         elif isinstance(outcome, NeedsIdentity):
             self._split(query)
         elif pager.journal is None or self._go_on(query, pager.journal):
-            self._settle(query, transaction.reads, self._result(outcome, pager.journal))
+            result = result_of(
+                outcome, pager.journal, max_bytes=self._max_result_bytes, redact=self._redact
+            )
+            self._settle(query, transaction.reads, result)
 
     def _wait(self, query: LiveQuery, request: LoadRequest, reads: list[Read]) -> None:
         query.loads += 1
         if query.loads > self.max_loads:
             error = LimitExceeded("a function had to load too many ranges; memory is too small")
-            self._settle(query, [*reads, Read.of_load(request)], self._failure(error, None))
+            self._settle(
+                query, [*reads, Read.of_load(request)], failure_of(error, redact=self._redact)
+            )
         else:
             self._want(request, query)
 
@@ -353,29 +356,6 @@ class Engine:
         self._identity_paths.add(query.call.function.path)
         for (_, query_id), subscriber in list(query.subscribers.items()):
             subscriber.identity_needed(query_id)
-
-    def _result(self, ended: Ended, journal: str | None) -> Result:
-        if isinstance(ended, Failed):
-            return self._failure(ended.error, journal)
-        try:
-            value = encode(ended.value)
-            if len(value) > self._max_result_bytes:
-                raise LimitExceeded(
-                    f"a result may be {self._max_result_bytes} bytes; this one has {len(value)}"
-                )
-        except FunctionFailed as error:
-            return self._failure(error, journal)
-        tail = updated_tail(value, journal)
-        start = tail.index(b'"value":') + len(b'"value":')
-        return Result(tail, digest_of(value), slice(start, start + len(value)), None)
-
-    def _failure(self, error: FunctionFailed, journal: str | None) -> Result:
-        request_id = secrets.token_hex(8)
-        message, data = error_text(error, request_id, redact=self._redact)
-        # The request id differs on each run and says nothing new to a client.
-        said = message.partition("\n")[2].encode() + b"\0" + (data or b"")
-        tail = failed_tail(message, data, journal)
-        return Result(tail, digest_of(b"!" + said), None, error, request_id)
 
     def _settle(self, query: LiveQuery, reads: Iterable[Read], result: Result) -> None:
         self.live.file(query, reads)

@@ -9,7 +9,6 @@ client has fewer than two Transitions unread. Until then changes coalesce. No I/
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -18,8 +17,9 @@ from typing import Final
 from parley.engine.batch import Answer
 from parley.engine.engine import Engine
 from parley.engine.failures import report
-from parley.engine.live import Call, LiveQuery, Result, digest_of
+from parley.engine.live import Call, LiveQuery, Result
 from parley.engine.outgoing import FrameCache, Outgoing
+from parley.engine.results import failure_of
 from parley.errors import (
     FunctionFailed,
     LimitExceeded,
@@ -260,9 +260,8 @@ class SyncWorker:
         size = len(result.tail)
         if sum(self._held.values()) - self._held.get(query_id, 0) + size > MAX_HELD_BYTES:
             error = LimitExceeded(f"the results of a connection may be {MAX_HELD_BYTES} bytes")
-            text, _ = error_text(error, secrets.token_hex(8), redact=self._redact)
-            tail = responses.failed_tail(text)
-            result, size = Result(tail, digest_of(error.message.encode()), None, error), len(tail)
+            result = failure_of(error, redact=self._redact)
+            size = len(result.tail)
         self._held[query_id] = size
         return result
 
