@@ -64,4 +64,5 @@ create index cards_by_board on public.cards (board_id, creation_time, id);
 select parley.watch('public.cards');
 
 insert into public.cells (name, next) select n, (n + 1) % 12 from generate_series(0, 11) n;
+insert into public.notes (name, content) select 'note' || n, '' from generate_series(0, 2) n;
 insert into public.accounts (name, balance) select n, 100 from generate_series(0, 9) n;

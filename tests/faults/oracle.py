@@ -18,7 +18,7 @@ from tests.faults.shown import Shown, held_results
 
 # Every other failure is one of ours.
 MAY_FAIL = {"app:refused", "app:transfer"}
-_SETUP_TABLES = {"cells", "accounts"}
+_SETUP_TABLES = {"cells", "accounts", "notes"}
 
 
 class Oracle:

@@ -44,6 +44,7 @@ class Link:
         self.rng = random.Random(name)
         self._target_port = target_port
         self._pairs: set[_Pair] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self._reset_faults()
 
@@ -63,7 +64,7 @@ class Link:
 
     async def open(self) -> None:
         """Begin to listen."""
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=512)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -71,6 +72,7 @@ class Link:
         if self._listener is not None:
             self._listener.close()
         self.reset()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def heal(self) -> None:
         """Forward everything again; reset what has lost bytes."""
@@ -97,6 +99,11 @@ class Link:
                 with contextlib.suppress(OSError):  # closed already
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name=self.name)
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.is_open:
