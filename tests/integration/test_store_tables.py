@@ -319,6 +319,22 @@ async def test_a_new_table_takes_the_name_of_one_that_was_renamed(
         assert [change.table for change in commit.changes] == [name]
 
 
+async def test_a_new_table_takes_the_name_of_one_that_was_dropped(
+    quiet: Any, store: PostgresStore
+) -> None:
+    await quiet.execute(TODOS + "SELECT parley.watch('app.todos')")
+    await quiet.execute("CREATE TABLE app.next (LIKE app.todos INCLUDING ALL)")
+    await quiet.execute("DROP TABLE app.todos; ALTER TABLE app.next RENAME TO todos")
+
+    await quiet.execute("SELECT parley.watch('app.todos')")
+
+    assert await store.check_tables() == []
+    head = await store.head()
+    await quiet.execute("INSERT INTO app.todos (owner) VALUES ('o')")
+    [commit] = (await store.read_log(head)).commits
+    assert [change.table for change in commit.changes] == ["app.todos"]
+
+
 async def test_a_table_renamed_to_what_cannot_be_served_is_no_longer_watched(
     psql: Any, store: PostgresStore, mend: Any
 ) -> None:
