@@ -181,6 +181,28 @@ async def test_a_long_log_is_read_in_pieces(world: World) -> None:
     assert world.store.reads >= 4
 
 
+async def test_a_long_log_is_read_on_once_the_piece_before_is_applied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("parley.engine.follower._POLL_BUSY_S", 10 * TICK_S)
+    monkeypatch.setattr("parley.engine.follower._POLL_IDLE_S", 10 * TICK_S)
+    world = World()
+    world.store.max_commits = 1
+    world.is_asleep = True
+    newest = [world.write(number) for number in (1, 2, 3)][-1]
+    async with world.following():
+        await asyncio.wait_for(world.store.has_read.wait(), TICK_S)
+        await asyncio.sleep(0)
+        world.follower._target_ts = 0  # nobody asks for more
+
+        world.is_asleep = False
+        world.step()
+
+        waiting = (newest, asyncio.get_running_loop().create_future())
+        world.follower._waiting.append(waiting)
+        await asyncio.wait_for(waiting[1], TICK_S)
+
+
 async def test_who_waits_in_vain_is_told_so_and_forgotten() -> None:
     world = World()
 

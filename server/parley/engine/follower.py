@@ -48,6 +48,7 @@ class Follower:
         self._wake_engine = wake
         self._wake = asyncio.Event()
         self._target_ts = 0
+        self._has_more = False
         self._moved_at = clock.monotonic()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._bump_lock = asyncio.Lock()
@@ -149,6 +150,8 @@ class Follower:
     def moved(self) -> None:
         """Hear that memory's ts moved: wake who waits for it."""
         self._moved_at = self._clock.monotonic()
+        if self._has_more:
+            self._wake.set()  # the slice before has been applied: on to the next
         ts = self._engine.memory.ts
         for target, reached in self._waiting:
             if target <= ts and not reached.done():
@@ -199,6 +202,7 @@ class Follower:
             await self._reset(found.commits[-1].ts)
         else:
             self._engine.take_commits(found.commits)
+        self._has_more = found.has_more
         if found.has_more:
             self._wake.set()
         elif not found.commits:
