@@ -11,6 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from parley.store.commit import MAX_KEPT_RESULT
 from parley.store.postgres import PostgresStore
 from parley.store.tables import Schema
 from parley.store.types import (
@@ -386,7 +387,7 @@ async def test_a_request_that_failed_asks_whether_it_was_settled_and_leaves_noth
 
 async def test_a_result_too_large_to_keep_is_settled_without_it(store: PostgresStore) -> None:
     request = RequestId("i", "s", 1)
-    large = entry(request=request, result=b'"' + b"x" * 65_536 + b'"')
+    large = entry(request=request, result=b'"' + b"x" * MAX_KEPT_RESULT + b'"')
     outcome = await store.commit(Batch(await store.head(), (large,), ()))
 
     [settled] = await store.find_settled([request, RequestId("i", "s", 2)])
