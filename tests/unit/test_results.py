@@ -44,7 +44,9 @@ def test_a_failure_is_told_with_its_data():
     assert told["errorData"] == {"code": 7}
 
 
-@pytest.mark.parametrize("value", [{"$ref": 1}, {"é": 1}, object()], ids=str)
+@pytest.mark.parametrize(
+    "value", [{"$ref": 1}, {"é": 1}, object()], ids=["dollar", "not ASCII", "no value"]
+)
 def test_a_value_that_no_client_could_take_is_a_failure(value):
     assert modification(of(Returned(value)))["type"] == "QueryFailed"
 
