@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ ID_FIELD: Final = "_id"
 CREATION_FIELD: Final = "_creationTime"
 
 
-class ColumnType(Enum):
+class ColumnType(StrEnum):
     """How a Postgres type appears to functions and on the wire."""
 
     ID = "id"  # uuid                    <-> lower-case text
