@@ -18,6 +18,7 @@ from parley.engine.transaction import Read
 from parley.errors import FunctionFailed
 from parley.functions.registry import Function
 from parley.identity import Identity
+from parley.store.tables import suffix_between
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -215,12 +216,7 @@ def _meets(change: Touched, read: Read, memory: Memory) -> bool:
     for row in (change.before, change.after):
         if row is not None:
             position = change.table.position(index, row.document)
-            suffix = position[len(read.prefix) :]
-            if (
-                position[: len(read.prefix)] == read.prefix
-                and read.lower.is_before(suffix)
-                and not read.upper.is_before(suffix)
-            ):
+            if suffix_between(position, read.prefix, read.lower, read.upper) is not None:
                 return True
     # A row that memory did not hold was not in any part that memory covers; elsewhere, who knows.
     return change.before is None and not memory.covers(

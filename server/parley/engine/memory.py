@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from parley.engine.ranges import Range, Row, Suffix
 from parley.store.rows import decode_row
-from parley.store.tables import END, START, Cut, Index, Schema, Table
+from parley.store.tables import END, START, Cut, Index, Schema, Table, suffix_between
 from parley.store.types import Change, Commit, LoadRequest, LoadResult, Order
 
 _BY_ID: Final = "by_id"
@@ -208,9 +208,8 @@ class Memory:
         placed: list[tuple[Suffix, Row]] = []
         for row in rows.values():
             position = table.position(index, row.document)
-            suffix = position[len(prefix) :]
-            inside = lower.is_before(suffix) and not upper.is_before(suffix)
-            if inside and position[: len(prefix)] == prefix:
+            suffix = suffix_between(position, prefix, lower, upper)
+            if suffix is not None:
                 placed.append((suffix, known.get(row.id, row)))
         for _, row in placed:
             self._hold(table.name, row)

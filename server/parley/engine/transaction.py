@@ -23,6 +23,7 @@ from parley.store.tables import (
     Schema,
     Table,
     order_value,
+    suffix_between,
 )
 from parley.store.types import LoadRequest, RowWrite
 from parley.values import Document
@@ -305,9 +306,8 @@ def _merge(
         if newest is None:
             continue
         position = scan.table.position(scan.index, newest)
-        suffix = position[len(prefix) :]
-        inside = scan.lower.is_before(suffix) and not scan.upper.is_before(suffix)
-        if inside and position[: len(prefix)] == prefix:
+        suffix = suffix_between(position, prefix, scan.lower, scan.upper)
+        if suffix is not None:
             placed.append((suffix, newest))
     placed.sort(key=lambda pair: pair[0], reverse=scan.order == "desc")
     return [document for _, document in placed]

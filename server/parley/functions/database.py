@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from parley.errors import FunctionFailed, WriteRejected
 from parley.functions.pagination import Page, Pager, PaginationResult
 from parley.functions.transaction import Load, Scan, Transaction
 from parley.functions.validators import PaginationOptions, UnsetType
 from parley.store import tables
-from parley.store.tables import CREATION_FIELD, END, ID_FIELD, START, ColumnType, Cut, order_value
+from parley.store.tables import (
+    CREATION_FIELD,
+    END,
+    ID_FIELD,
+    START,
+    ColumnType,
+    Cut,
+    is_id,
+    order_value,
+)
 from parley.store.types import LoadRequest, Order
 from parley.values import Document
 
 D = TypeVar("D", bound=Mapping[str, Any])
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Table(Generic[D]):
@@ -37,11 +43,6 @@ class NotUnique(FunctionFailed):
     """`unique()` found more than one row."""
 
     code = "NotUnique"
-
-
-def is_id(value: object) -> bool:
-    """Tell whether `value` is the canonical text of a uuid; nothing else can be an id."""
-    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)

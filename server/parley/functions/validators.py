@@ -20,7 +20,6 @@ other tools (a generator of TypeScript types) can walk it too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -38,6 +37,7 @@ from typing import (
 )
 
 from parley.errors import ArgumentsInvalid
+from parley.store.tables import is_id
 from parley.values import MAX_SAFE_INT, Int64, Value, encode_plain
 from parley.values.rules import key_step
 
@@ -196,9 +196,6 @@ class Constant:
         return f"v.literal({encode_plain(self.value).decode()})"
 
 
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
 @dataclass(frozen=True, slots=True)
 class Id:
     """The id of a row of `table`: uuid text as we write it, lower-case with hyphens.
@@ -211,7 +208,7 @@ class Id:
 
     def check(self, value: Value) -> Any:
         """Return `value` as it is."""
-        return value if type(value) is str and _UUID.fullmatch(value) else _refuse(self, value)
+        return value if is_id(value) else _refuse(self, value)
 
     def __str__(self) -> str:
         """Return e.g. `v.id("users")`."""

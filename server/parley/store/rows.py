@@ -23,12 +23,11 @@ import orjson
 
 from parley import values
 from parley.errors import ValueInvalid, WriteRejected
-from parley.store.tables import Column, ColumnType, Table
+from parley.store.tables import Column, ColumnType, Table, is_id
 from parley.values import Document, Int64, Value
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MIN_TIME_MS: Final = -62_135_596_800_000  # 0001-01-01
 _MAX_TIME_MS: Final = 253_402_300_799_999  # 9999-12-31
 _FAR_MS: Final = 1e16  # where infinite times sort
@@ -228,7 +227,7 @@ class _Unfit(Exception):
 
 
 def _encode_id(value: object) -> str:
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    if not is_id(value):
         raise _Unfit("an id (lower-case uuid)")
     return value
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 ID_FIELD: Final = "_id"
 CREATION_FIELD: Final = "_creationTime"
@@ -38,11 +38,12 @@ class ColumnType(StrEnum):
     BYTES = "bytes"  # bytea             <-> bytes
 
 
-# Only values of these types take part in keys: equality on them is exact and their text is unique.
-KEYABLE: Final = frozenset(
-    {ColumnType.ID, ColumnType.TEXT, ColumnType.BOOL, ColumnType.INT, ColumnType.INT64}
-)
-ORDERABLE: Final = KEYABLE | {ColumnType.TIME, ColumnType.FLOAT, ColumnType.BYTES}
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Tell whether `value` is the canonical text of a uuid; nothing else can be an id."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def camel(name: str) -> str:
@@ -206,6 +207,16 @@ class Cut:
         """Return a key that orders cuts; a cut before a prefix sorts before all under it."""
         # (0,)-wrapped values extend; the terminator (-1,) or (1,) orders a prefix around them.
         return (*((0, value) for value in self.values), (self.side,))
+
+
+def suffix_between(
+    position: tuple[Any, ...], prefix: tuple[Any, ...], lower: Cut, upper: Cut
+) -> tuple[Any, ...] | None:
+    """Return what is behind `prefix` in a position that lies between two cuts; None elsewhere."""
+    suffix = position[len(prefix) :]
+    if position[: len(prefix)] != prefix:
+        return None
+    return suffix if lower.is_before(suffix) and not upper.is_before(suffix) else None
 
 
 START: Final = Cut((), -1)
