@@ -1,0 +1,160 @@
+/**
+ * The shapes that modules hand to each other. Nothing here runs.
+ *
+ * "Value" is a Convex value as applications see it; "Json" is the same as the wire says it
+ * (`$integer`, `$bytes`, `$float`). `src/values.js` goes between the two.
+ *
+ * @module
+ */
+
+/**
+ * @typedef {null | boolean | number | bigint | string | ArrayBuffer | Value[] | {[key: string]: Value | undefined}} Value
+ * @typedef {null | boolean | number | string | Json[] | {[key: string]: Json}} Json
+ */
+
+/**
+ * Names one live query: its canonical path and its encoded arguments with sorted keys, as JSON
+ * text. Equal tokens are one query, in all tabs.
+ * @typedef {string} QueryToken
+ */
+
+/**
+ * A query as the wire needs it.
+ * @typedef {object} QueryCall
+ * @property {QueryToken} token
+ * @property {string} path canonical, `dir/module:function`
+ * @property {Json} args encoded arguments, one object
+ * @property {string | null} [journal] the newest that the server gave: keeps the borders of pages
+ */
+
+/**
+ * What a query gives: its value, or its failure.
+ * @typedef {{status: "success", value: Value} | {status: "error", error: Failure}} Result
+ */
+
+/**
+ * A function's failure as it travels between tabs and into storage (an Error does not).
+ * @typedef {object} Failure
+ * @property {string} message the server's text
+ * @property {Value} [data] what the application threw; present only then, and may be null
+ */
+
+/**
+ * One step of time, as the leader hands it to every tab. It is applied whole or not at all: all
+ * results that a tab shows are then true at `ts`.
+ * @typedef {object} Change
+ * @property {bigint} ts the server's timestamp that all live results now have
+ * @property {string | null} incarnation which life of the database `ts` counts in
+ * @property {QueryChange[]} queries results that changed; the rest stands unchanged at the new `ts`
+ * @property {Completion[]} completed mutations whose effect these results contain
+ */
+
+/**
+ * @typedef {object} QueryChange
+ * @property {QueryToken} token
+ * @property {Result | null} result null when the query was removed
+ * @property {string | null} journal
+ */
+
+/**
+ * @typedef {object} Completion
+ * @property {number} requestId
+ * @property {Value} value what the mutation returned
+ * @property {bigint} ts its commit's timestamp
+ */
+
+/**
+ * A mutation in the outbox.
+ * @typedef {object} OutboxEntry
+ * @property {string} key made by the tab that wrote it (UUIDv7); never changes
+ * @property {number} requestId its place in the order of its session, from 0; 0 or more
+ * @property {string} sessionId with `requestId` what the server knows a repeat by
+ * @property {string} user whose write this is (see `Account`); it is sent under nobody else
+ * @property {string} path `dir/module:function`
+ * @property {Json} args encoded arguments, one object
+ * @property {"stored" | "sent" | "failed"} state committed ones are no longer in the outbox
+ * @property {number} storedAt ms since the epoch
+ * @property {number | null} sentAt ms since the epoch; when it was first handed to a socket
+ * @property {Failure | null} failure set in state "failed"
+ */
+
+/**
+ * Whose data is shown: `issuer|subject` of the token, as the server's identities have it; or
+ * "anonymous" (connected without a token); or "guest" (nothing is sent at all).
+ * @typedef {string} Account
+ */
+
+/**
+ * What a person may be told about the connection.
+ * `connecting`   no connection yet, the first try is under way
+ * `connected`    live
+ * `reconnecting` it broke; the next try is at `retryAt`, or under way
+ * `offline`      the browser says that there is no network
+ * `needs-auth`   no usable token: `reason` says why, `retryAt` when it is asked for again, if ever
+ * `guest`        nothing is sent, on purpose
+ * `closed`       `client.close()` was called, or the server said that this client is broken
+ * @typedef {"connecting" | "connected" | "reconnecting" | "offline" | "needs-auth" | "guest" | "closed"} Phase
+ */
+
+/**
+ * @typedef {object} ConnectionState the first eight fields are those of `convex/react`
+ * @property {boolean} hasInflightRequests
+ * @property {boolean} isWebSocketConnected
+ * @property {Date | null} timeOfOldestInflightRequest
+ * @property {boolean} hasEverConnected
+ * @property {number} connectionCount
+ * @property {number} connectionRetries
+ * @property {number} inflightMutations
+ * @property {number} inflightActions
+ * @property {Phase} phase
+ * @property {number} since ms since the epoch at which this phase began
+ * @property {string | null} reason in words, for `reconnecting`, `needs-auth` and `closed`
+ * @property {number | null} retryAt ms since the epoch
+ * @property {"leader" | "follower" | "alone"} role whether this tab holds the socket of all tabs
+ * @property {number} unsent mutations in the outbox that are not known to be committed, failed ones not counted
+ * @property {number} failed mutations in the outbox that failed
+ * @property {Account | null} account null until known
+ * @property {boolean} durable whether writes are on disk before they count as stored (false: memory only)
+ */
+
+/**
+ * Everything that a tab takes from outside. Tests give their own, so none of them sleeps.
+ * @typedef {object} Env
+ * @property {() => number} now ms since the epoch
+ * @property {() => number} random in [0, 1)
+ * @property {() => string} uuid a random UUID (version 4)
+ * @property {(run: () => void, delayMs: number) => () => void} after runs once, later; returns its cancel
+ * @property {() => boolean} isOnline
+ * @property {(listener: (online: boolean) => void) => () => void} onOnlineChange returns its removal
+ * @property {(listener: (event: "hide" | "show" | "visible") => void) => () => void} onPageChange the page goes (or is frozen, or kept for going back), comes back, becomes visible
+ * @property {(url: string) => Socket} openSocket
+ * @property {Locks | null} locks Web Locks, where there are any
+ * @property {((name: string) => Channel) | null} openChannel BroadcastChannel, where there is one
+ * @property {IDBFactory | null} indexedDB
+ */
+
+/**
+ * What we use of a WebSocket.
+ * @typedef {object} Socket
+ * @property {(text: string) => void} send
+ * @property {() => void} close
+ * @property {(() => void) | null} onopen
+ * @property {((event: {data: unknown}) => void) | null} onmessage
+ * @property {((event: {code: number, reason: string}) => void) | null} onclose
+ */
+
+/**
+ * What we use of `navigator.locks`.
+ * @typedef {object} Locks
+ * @property {(name: string, options: {steal?: boolean, ifAvailable?: boolean, signal?: AbortSignal}, hold: (lock: unknown) => Promise<void>) => Promise<void>} request
+ */
+
+/**
+ * What we use of a BroadcastChannel.
+ * @typedef {object} Channel
+ * @property {(message: unknown) => void} postMessage
+ * @property {((event: {data: any}) => void) | null} onmessage
+ * @property {() => void} close
+ */
+
+export {};
