@@ -157,4 +157,67 @@
  * @property {() => void} close
  */
 
+/**
+ * A function of the server, as generated `api` objects name it. Only its name exists at run time,
+ * under `Symbol.for("functionName")`. The shape is Convex's, so references for one client fit the
+ * other.
+ * @template {"query" | "mutation" | "action"} [Kind="query" | "mutation" | "action"]
+ * @typedef {{_type: Kind, _visibility: "public", _args: Record<string, any>, _returnType: unknown, _componentPath: string | undefined}} FunctionReference
+ */
+
+/**
+ * What a function is called with: one object.
+ * @template {FunctionReference} Ref
+ * @typedef {Ref["_args"]} FunctionArgs
+ */
+
+/**
+ * What a function gives.
+ * @template {FunctionReference} Ref
+ * @typedef {Ref["_returnType"]} FunctionReturnType
+ */
+
+/**
+ * The parameters after a reference: the arguments may be left out where a function takes none.
+ * @template {FunctionReference} Ref
+ * @template [Options=never]
+ * @typedef {FunctionArgs<Ref> extends Record<string, never>
+ *   ? [args?: Record<string, never>, options?: Options]
+ *   : [args: FunctionArgs<Ref>, options?: Options]} ArgsAndOptions
+ */
+
+/**
+ * As `ArgsAndOptions`, for hooks: "skip" asks nothing.
+ * @template {FunctionReference} Ref
+ * @typedef {FunctionArgs<Ref> extends Record<string, never>
+ *   ? [args?: Record<string, never> | "skip"]
+ *   : [args: FunctionArgs<Ref> | "skip"]} ArgsOrSkip
+ */
+
+/**
+ * The shown results, as an optimistic update reads and changes them. Values are not to be changed
+ * in place.
+ * @typedef {object} LocalStore
+ * @property {<Ref extends FunctionReference<"query">>(ref: Ref, ...rest: ArgsAndOptions<Ref>) => FunctionReturnType<Ref> | undefined} getQuery undefined while it is not known, and when it failed
+ * @property {<Ref extends FunctionReference<"query">>(ref: Ref, args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined) => void} setQuery also where nobody watches the query yet
+ * @property {<Ref extends FunctionReference<"query">>(ref: Ref) => {args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined}[]} getAllQueries all that are watched, with any arguments
+ */
+
+/**
+ * What a mutation is expected to do to results until they contain it. It may be run many times.
+ * @template {Record<string, any>} [Args=any]
+ * @typedef {(store: LocalStore, args: Args) => void} OptimisticUpdate
+ */
+
+/**
+ * One query as bindings see it: `client.watch(ref, args)`. Making one asks for nothing.
+ * @template [T=unknown]
+ * @typedef {object} Watch
+ * @property {QueryToken} token equal for equal queries
+ * @property {() => T | undefined} localResult what is shown now, the same object until it changes; throws the failure
+ * @property {() => boolean} isStale whether it is from this device and not yet confirmed
+ * @property {(listener: () => void) => () => void} onUpdate asks for it, as long as anybody does; calls back after each change, when all results have moved
+ * @property {() => string | null} journal
+ */
+
 export {};
