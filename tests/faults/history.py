@@ -35,6 +35,13 @@ class History:
         event = {"e": kind, "t": time.monotonic(), **fields}
         self._file.write(orjson.dumps(event) + b"\n")
 
+    def relay(self, kind: str, event: dict[str, Any]) -> None:
+        """Record an event that another process on this machine saw; `t` is its own time."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if kind == "ack":
+            self.acks.append((event["t"], event["n"]))
+        self._file.write(orjson.dumps({"e": kind, **event}) + b"\n")
+
     def violation(self, text: str) -> None:
         """Record what must not be."""
         if self.first_violation_at is None:

@@ -25,6 +25,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.evidence import Verdict, read_database, read_history
 from tests.faults.faults import FAULTS, Happened, run_schedule
 from tests.faults.history import History
+from tests.faults.official import FIRST_NUMBER, PACKAGES, OfficialClients, is_installed
 from tests.faults.oracle import Oracle
 from tests.faults.workloads import Outsider, User, check_value
 from tests.support.server import token
@@ -43,7 +44,7 @@ class Options:
         seed: decides everything random.
         seconds: how long clients work and things break.
         schedule: see `faults.run_schedule`.
-        nodes, clients, outsiders: how many.
+        nodes, clients, officials, outsiders: how many; officials are official npm clients.
         think_s: mean pause of a user between two acts.
         bug: a planted bug, see `bugs.py`.
     """
@@ -53,6 +54,7 @@ class Options:
     schedule: str = "single"
     nodes: int = 2
     clients: int = 20
+    officials: int = 0
     outsiders: int = 3
     think_s: float = 0.25
     bug: str | None = None
@@ -107,6 +109,7 @@ async def run(options: Options, directory: Path) -> Report:
             Outsider(number, cluster.connect, history, random.Random(rng.getrandbits(64)), 0.15)
             for number in range(options.outsiders)
         ]
+        officials = OfficialClients(history, range(FIRST_NUMBER, FIRST_NUMBER + options.officials))
         started = time.monotonic()
         lags = asyncio.create_task(_note_lags(report))
         connections = [asyncio.create_task(client.run()) for client in clients]
@@ -115,6 +118,8 @@ async def run(options: Options, directory: Path) -> Report:
             *[asyncio.create_task(outsider.run()) for outsider in outsiders],
         ]
         try:
+            if options.officials:
+                await _start(officials, options, cluster)
             await asyncio.sleep(1.0)
             report.happened = await run_schedule(
                 options.schedule,
@@ -132,15 +137,10 @@ async def run(options: Options, directory: Path) -> Report:
         for outcome in ended:
             if isinstance(outcome, Exception):
                 raise outcome
-        await _converge(clients, history, report)
+        await _converge(clients, officials, history, report)
         lags.cancel()
-        for client in clients:
-            await client.stop()
-        for task in connections:
-            task.cancel()
-        for outcome in await asyncio.gather(*connections, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
+        await officials.stop()
+        await _stop(clients, connections)
         history.close()
         connection = await cluster.connect()
         try:
@@ -148,15 +148,36 @@ async def run(options: Options, directory: Path) -> Report:
         finally:
             await connection.close()
     Oracle(read_history(directory / "history.jsonl"), verdict).judge(database)
-    _check_latencies(report, time.time() - time.monotonic())
+    wall_offset_s = time.time() - time.monotonic()
+    _check_latencies(report, wall_offset_s)
     report.stalls = _stalls(report, history.acks)
-    found = []
-    if history.first_violation_at is not None:
-        found.append(history.first_violation_at - started)
-    if verdict.first_ns is not None:
-        found.append(verdict.first_ns / 1e9 - (time.time() - time.monotonic()) - started)
-    report.found_after_s = min(found, default=None)
+    found = [
+        *([] if history.first_violation_at is None else [history.first_violation_at]),
+        *([] if verdict.first_ns is None else [verdict.first_ns / 1e9 - wall_offset_s]),
+    ]
+    report.found_after_s = min(found) - started if found else None
     return report
+
+
+async def _stop(clients: list[Client], connections: list[asyncio.Task[None]]) -> None:
+    for client in clients:
+        await client.stop()
+    for task in connections:
+        task.cancel()
+    for outcome in await asyncio.gather(*connections, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _start(officials: OfficialClients, options: Options, cluster: Cluster) -> None:
+    """Start official clients, of the one version or the other, on all nodes."""
+    await officials.start(
+        PACKAGES[options.seed % len(PACKAGES)],
+        options.seed,
+        options.think_s,
+        [cluster.nodes[number % options.nodes].url for number in officials.numbers],
+        [token(f"u{number}") for number in officials.numbers],
+    )
 
 
 def _check_latencies(report: Report, wall_offset_s: float) -> None:
@@ -195,7 +216,9 @@ async def _note_lags(report: Report) -> None:
             report.lags.append((before, time.monotonic()))
 
 
-async def _converge(clients: list[Client], history: History, report: Report) -> None:
+async def _converge(
+    clients: list[Client], officials: OfficialClients, history: History, report: Report
+) -> None:
     """Everybody has an answer to everything and stands at the newest state, soon."""
     healed = time.monotonic()
 
@@ -206,18 +229,22 @@ async def _converge(clients: list[Client], history: History, report: Report) -> 
         await client.barrier()
 
     tasks = {asyncio.create_task(settle(client)): client for client in clients}
-    done, late = await asyncio.wait(tasks, timeout=CONVERGE_S)
+    others = {asyncio.create_task(officials.settle())} if report.options.officials else set()
+    done, late = await asyncio.wait([*tasks, *others], timeout=CONVERGE_S)
     report.converged_s = time.monotonic() - healed
     for task in done:
         task.result()
     for task in late:
+        task.cancel()
+        if task in others:
+            history.violation(f"the official clients did not converge in {CONVERGE_S} s")
+            continue
         client = tasks[task]
         history.violation(
             f"client {client.number} (node {client.node}) did not converge in {CONVERGE_S} s: "
             f"{len(client.pending)} mutations without an end, the first "
             f"{next(iter(client.pending.values()), None)}"
         )
-        task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
 
 
@@ -245,7 +272,8 @@ def table(report: Report) -> str:
     lines = [
         f"seed {report.options.seed}, schedule {report.options.schedule}, "
         f"{report.work_s:.0f} s of work, {report.options.nodes} nodes, "
-        f"{report.options.clients} clients, {report.options.outsiders} external writers",
+        f"{report.options.clients} clients, {report.options.officials} official ones, "
+        f"{report.options.outsiders} external writers",
         f"acknowledged mutations   {checks['acknowledged']:>9}",
         f"mutation results checked {checks['mutation results']:>9}",
         f"commits replayed         {checks['commits']:>9}  "
@@ -304,6 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--schedule", default="single")
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--officials", type=int, default=4 if is_installed() else 0)
     parser.add_argument("--outsiders", type=int, default=3)
     parser.add_argument("--think", type=float, default=0.25)
     parser.add_argument("--bug")
@@ -316,6 +345,7 @@ def main(arguments: list[str] | None = None) -> int:
         schedule=chosen.schedule,
         nodes=chosen.nodes,
         clients=chosen.clients,
+        officials=chosen.officials,
         outsiders=chosen.outsiders,
         think_s=chosen.think,
         bug=chosen.bug,

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.official import is_installed
 from tests.faults.run import Options, Report, run_in, table
 
 SCHEDULES = ("single", "pairs", "pauses", "swizzle", "quiet", "single", "pairs", "calm")
@@ -91,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--round", type=float, default=60)
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--officials", type=int, default=4 if is_installed() else 0)
     parser.add_argument("--think", type=float, default=0.25)
     parser.add_argument("--keep", type=Path, default=Path("build/faults"))
     chosen = parser.parse_args(arguments)
@@ -103,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             schedule=SCHEDULES[total.rounds % len(SCHEDULES)],
             nodes=chosen.nodes,
             clients=chosen.clients,
+            officials=chosen.officials,
             think_s=chosen.think,
         )
         report = run_in(options, chosen.keep / str(options.seed))
