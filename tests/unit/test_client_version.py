@@ -53,6 +53,29 @@ def test_the_path_names_an_npm_client_and_wins_over_the_header() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "is_parley"),
+    [
+        ("parley=1", True),
+        ("x=%00&parley=1&y", True),
+        ("", False),
+        ("parley", False),
+        ("parley=", False),
+        ("parley=2", False),
+        ("Parley=1", False),
+        ("x=parley=1", False),
+        ("&".join(["x=1"] * 1000 + ["parley=1"]), False),
+        ("%zz=\xff&=&&", False),
+    ],
+)
+def test_only_parley_1_asks_for_extensions_and_the_rest_of_a_query_is_ignored(
+    query: str, is_parley: bool
+) -> None:
+    npm = ClientVersion("npm", Version(1, 48, 0), is_parley=is_parley)
+
+    assert identify("1.48.0", None, query) == npm
+
+
+@pytest.mark.parametrize(
     "segment",
     [
         "",

@@ -48,6 +48,7 @@ def build(name: str, given_: dict[str, Any]) -> bytes:
             StateVersion(*given_["end"]),
             [build_modification(fields) for fields in given_["modifications"]],
             Stamp(*given_["stamp"]) if given_["stamp"] else None,
+            given_.get("incarnation"),
         )
     ready = {key: raw(given_, key) for key in ("result", "error_data") if key in given_}
     frame: bytes = getattr(responses, name)(**{**given_, **ready})

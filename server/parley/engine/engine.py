@@ -60,6 +60,7 @@ class Engine:
         committer: the mutations.
         due: subscribers that want a flush in this step.
         later: subscribers that wait for ts to move.
+        incarnation: which life of the database memory is of, as clients may see it: opaque text.
         stats: counters that the metrics page shows.
         result_bytes: results that are kept for whoever lacks them.
         max_held_result_bytes: above it, the oldest are let go of and run again when needed.
@@ -99,6 +100,7 @@ class Engine:
         self.result_bytes = 0
         self.due: dict[Flushed, None] = {}
         self.later: dict[Flushed, None] = {}
+        self.incarnation = ""
         self.stats = Stats()
         self._dirty: deque[LiveQuery] = deque()
         self._identity_paths: set[str] = set()

@@ -7,6 +7,7 @@ bounds it. Where the log cannot be followed (removed, restored, tables changed) 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -43,8 +44,7 @@ class Follower:
         self._store = store
         self._engine = engine
         self._clock = clock
-        self._incarnation = incarnation
-        store.follow_identity(incarnation)
+        self._adopt(incarnation)
         self._wake_engine = wake
         self._wake = asyncio.Event()
         self._target_ts = 0
@@ -212,6 +212,13 @@ class Follower:
             return
         self._wake_engine()
 
+    def _adopt(self, incarnation: str) -> None:
+        """Follow this incarnation from now on; every node of it tells its clients the same."""
+        self._incarnation = incarnation
+        self._store.follow_identity(incarnation)
+        # A hash: which server and database it is, is nobody's business.
+        self._engine.incarnation = hashlib.sha256(incarnation.encode()).hexdigest()[:16]
+
     async def _reset(self, ts: int) -> None:
         self._engine.reset(await self._store.schema(), ts)
         self.moved()
@@ -221,8 +228,7 @@ class Follower:
         log.error("the database was restored or replaced; every client starts anew")
         schema = await self._store.schema()
         # From here on at once: no row of the new database may meet memory of the old one.
-        self._store.follow_identity(found.incarnation)
-        self._incarnation = found.incarnation
+        self._adopt(found.incarnation)
         self._target_ts = 0
         self._engine.committer.reincarnated()
         self._engine.reset(schema, found.newest)

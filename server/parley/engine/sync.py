@@ -268,25 +268,31 @@ class SyncWorker:
     def _send_transition(self, ts: int, changes: list[tuple[int, Result]]) -> None:
         removed = sorted(self._removed - self._queries.keys())
         self._removed.clear()
-        is_news = (
-            self.connection.sent.identity != self._identity_version or not self.connection.sent.ts
-        )
+        client, is_first = self.connection.client, not self.connection.sent.ts
+        is_news = is_first or self.connection.sent.identity != self._identity_version
         start, end = self.connection.advance(ts, self._query_set, self._identity_version)
         # Clients use our clock only to schedule token refreshes; left out elsewhere, the frame is
         # the same for everybody who stands here.
         stamp = self.connection.stamp() if is_news else None
-        can_chunk = self.connection.client.supports_chunks
+        can_chunk = client.supports_chunks
+        incarnation = self._engine.incarnation if is_first and client.is_parley else None
 
         def build() -> list[bytes]:
             parts = [(query_id, responses.query_removed(query_id)) for query_id in removed]
             parts += [(qid, responses.modification(qid, result.tail)) for qid, result in changes]
             return frames(
-                start, end, [part for _, part in sorted(parts)], stamp, can_chunk=can_chunk
+                start,
+                end,
+                [part for _, part in sorted(parts)],
+                stamp,
+                can_chunk=can_chunk,
+                incarnation=incarnation,
             )
 
         if stamp is None:
             # The key holds the results, so that no other can stand for them by a reused id.
-            made = self._cache.get((start, end, tuple(changes), tuple(removed), can_chunk), build)
+            key = (start, end, tuple(changes), tuple(removed), can_chunk, incarnation)
+            made = self._cache.get(key, build)
         else:
             made = tuple(build())
         self._is_owed = False

@@ -6,10 +6,12 @@ npm clients say it in the URL's path, all others in the `Convex-Client` header, 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
+from urllib.parse import parse_qs
 
 MAX_VERSION_TEXT: Final = 256  # characters looked at; no client's name and version come near
+_MAX_QUERY_FIELDS: Final = 20
 
 _NUMBER: Final = r"(0|[1-9][0-9]*)"
 _PRERELEASE_PART: Final = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -54,10 +56,12 @@ class ClientVersion:
     Attributes:
         name: `npm`, `python`, `rust`, `swift`, …, or `unknown`; the client chose it, so escape it.
         version: None where it gave none that can be read.
+        is_parley: whether it asked for Parley's own extensions, by `?parley=1`.
     """
 
     name: str = "unknown"
     version: Version | None = None
+    is_parley: bool = False
 
     @property
     def supports_chunks(self) -> bool:
@@ -71,12 +75,15 @@ class ClientVersion:
         return newest is None or self.version is None or self.version > newest
 
 
-def identify(path_segment: str | None, header: str | None) -> ClientVersion | Refusal:
+def identify(
+    path_segment: str | None, header: str | None, query: str = ""
+) -> ClientVersion | Refusal:
     """Return who is calling, or why it cannot be served.
 
     Args:
         path_segment: what stands in `/api/{…}/sync`; None on `/api/sync`. Wins over the header.
         header: value of `Convex-Client`, if sent.
+        query: what stands behind `?` in the URL; all but `parley=1` in it is ignored.
     """
     if path_segment is None:
         client = _from_header(header or "")
@@ -89,7 +96,14 @@ def identify(path_segment: str | None, header: str | None) -> ClientVersion | Re
         return Refusal(
             "ClientVersionUnsupported", f"This version of the {client.name} client is too old"
         )
-    return client
+    return replace(client, is_parley=_asks_for_extensions(query))
+
+
+def _asks_for_extensions(query: str) -> bool:
+    try:
+        return "1" in parse_qs(query, max_num_fields=_MAX_QUERY_FIELDS).get("parley", ())
+    except ValueError:  # more fields than any client of ours sends
+        return False
 
 
 def _from_header(header: str) -> ClientVersion:

@@ -221,13 +221,14 @@ def frames(
     stamp: Stamp | None,
     *,
     can_chunk: bool,
+    incarnation: str | None = None,
 ) -> list[bytes]:
     """Return the frames of a Transition: a pure function, so connections may share them.
 
     One frame, or TransitionChunks where the client understands them and one frame would be above
     `responses.MAX_FRAME_BYTES`.
     """
-    frame = responses.transition(start, end, modifications, stamp)
+    frame = responses.transition(start, end, modifications, stamp, incarnation)
     if can_chunk and len(frame) > responses.MAX_FRAME_BYTES:
         return responses.chunks(frame)
     return [frame]

@@ -77,6 +77,7 @@ def transition(
     end: StateVersion,
     modifications: Sequence[bytes],
     stamp: Stamp | None = None,
+    incarnation: str | None = None,
 ) -> bytes:
     """Return a Transition: a pure function of its arguments, so that equal ones may share it.
 
@@ -85,15 +86,18 @@ def transition(
         end: not below `start` in any part.
         modifications: at most one per query, by ascending query id as Convex does.
         stamp: None leaves both clock fields out; they are never null (JS would log nonsense).
+        incarnation: which life of the database the ts counts in, for clients that asked for it.
     """
-    clock = b""
+    more = b""
     if stamp is not None:
-        clock = b',"clientClockSkew":%d,"serverTs":%d' % stamp
+        more = b',"clientClockSkew":%d,"serverTs":%d' % stamp
+    if incarnation is not None:
+        more += b',"incarnation":%b' % _json(incarnation)
     return b'{"type":"Transition","startVersion":%b,"endVersion":%b,"modifications":[%b]%b}' % (
         _version(start),
         _version(end),
         b",".join(modifications),
-        clock,
+        more,
     )
 
 

@@ -285,7 +285,11 @@ class _SyncEndpoint:
         if allowed and origin is not None and origin.lower() not in allowed:
             await refuse(scope, send, 403, "OriginNotAllowed", "This origin is not allowed")
             return
-        client = identify(scope["path_params"].get("client_version"), headers.get(b"convex-client"))
+        client = identify(
+            scope["path_params"].get("client_version"),
+            headers.get(b"convex-client"),
+            scope["query_string"].decode("latin-1"),
+        )
         if isinstance(client, Refusal):
             await refuse(scope, send, 400, client.code, client.message)
             return
