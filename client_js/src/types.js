@@ -37,6 +37,7 @@
  * @typedef {object} Failure
  * @property {string} message the server's text
  * @property {Value} [data] what the application threw; present only then, and may be null
+ * @property {string} [code] of the error, where it is not the function's own (`FunctionFailed`)
  */
 
 /**
@@ -126,6 +127,7 @@
  * @property {(run: () => void, delayMs: number) => () => void} after runs once, later; returns its cancel
  * @property {() => boolean} isOnline
  * @property {(listener: (online: boolean) => void) => () => void} onOnlineChange returns its removal
+ * @property {() => boolean} isVisible
  * @property {(listener: (event: "hide" | "show" | "visible") => void) => () => void} onPageChange the page goes (or is frozen, or kept for going back), comes back, becomes visible
  * @property {(url: string) => Socket} openSocket
  * @property {Locks | null} locks Web Locks, where there are any
