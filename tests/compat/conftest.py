@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.compat.driver import Driver, running_driver
+from tests.support.nodejs import find_node
 from tests.support.postgres import Cluster
 from tests.support.server import Server, add_probe_tables, running_server
 
@@ -60,10 +60,7 @@ def convex(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def node() -> str:
     """The Node.js to run, with the packages of package-lock.json in place."""
-    assert (JS / "node_modules").is_dir(), "npm packages are missing: run `make setup`"
-    found = shutil.which("node")
-    assert found, "Node.js 20 or newer is missing"
-    return found
+    return find_node(JS)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,203 @@
+"""A person's browser: its pages, its network, and everything that goes wrong in them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.async_api import BrowserContext, CDPSession, Page, Route, expect
+
+from tests.browser.chromium import CLIENT_JS
+from tests.support.proxy import Proxy, running_proxy
+
+PAGES = Path(__file__).with_name("pages")
+# The test page and the client's modules, beside whatever the server serves.
+TEST_PATH = "/browser-test/"
+WAIT_MS = 10_000
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".json": "application/json"}
+
+# Violations are events of the document; a page that hides its console would hide them too.
+_REPORT_VIOLATIONS = """
+addEventListener("securitypolicyviolation", (event) =>
+  console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI}`));
+"""
+
+# What Chromium itself says when the network or the server is away.
+NETWORK_ERRORS = re.compile(
+    r"net::ERR_|WebSocket connection to .* failed|Failed to load resource: .* 50[0-9]"
+)
+
+expect.set_options(timeout=WAIT_MS)
+
+
+class Device:
+    """One browser profile: its tabs share storage, locks and channels.
+
+    Attributes:
+        context: Playwright's, for what is not here.
+        problems: errors that no page should have; the test fails for any that is not allowed.
+        network: between this device and the server.
+    """
+
+    def __init__(self, context: BrowserContext, network: Proxy, server_url: str) -> None:
+        self.context = context
+        self.network = network
+        self.problems: list[str] = []
+        self._server_url = server_url
+        self._allowed: list[re.Pattern[str]] = []
+
+    async def prepare(self) -> None:
+        """Listen for problems, and serve the test page."""
+        self.context.set_default_timeout(WAIT_MS)
+        # Documents that Playwright serves have no address; to Chromium they are strangers here.
+        await self.context.grant_permissions(["local-network-access"])
+        await self.context.add_init_script(_REPORT_VIOLATIONS)
+        self.context.on("weberror", lambda error: self.problems.append(f"threw: {error.error}"))
+        self.context.on("console", lambda line: self._hear(line.type, line.text))
+        self.context.on("dialog", lambda dialog: self._refuse(dialog))
+        await self.context.route(f"**{TEST_PATH}**", self._serve_test_page)
+
+    def allow(self, pattern: str | re.Pattern[str]) -> None:
+        """Let errors that contain this pass: the test brings them about."""
+        self._allowed.append(re.compile(pattern))
+
+    def unexpected(self) -> list[str]:
+        """Return the problems that were not allowed."""
+        return [
+            problem
+            for problem in self.problems
+            if not any(pattern.search(problem) for pattern in self._allowed)
+        ]
+
+    @property
+    def url(self) -> str:
+        """The deployment URL through this device's network."""
+        return self.network.url
+
+    async def open(self, path: str = "/") -> Page:
+        """Open a tab."""
+        page = await self.context.new_page()
+        await page.goto(self.url + path)
+        return page
+
+    async def open_client(self, **options: Any) -> Tab:
+        """Open a tab of the test page with a client in it; `options` as `pages/client.js` has."""
+        page = await self.open(f"{TEST_PATH}client.html#{json.dumps(options)}")
+        await page.wait_for_function("window.isReady === true")
+        return Tab(page)
+
+    async def go_offline(self) -> None:
+        """Cut the network. Documents still come, as from a cache; sockets and data do not."""
+        self.allow(NETWORK_ERRORS)
+        await self.context.route(self._is_document, self._serve_from_cache)
+        self.network.is_open = False
+        self.network.cut()
+        await self.context.set_offline(True)
+
+    async def go_online(self) -> None:
+        """Undo `go_offline`."""
+        self.network.is_open = True
+        await self.context.set_offline(False)
+        await self.context.unroute(self._is_document, self._serve_from_cache)
+
+    async def cdp(self, page: Page) -> CDPSession:
+        """Return a session of the Chrome DevTools Protocol."""
+        return await self.context.new_cdp_session(page)
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.problems.append(text)
+
+    async def _refuse(self, dialog: Any) -> None:
+        self.problems.append(f"dialog: {dialog.message}")
+        await dialog.dismiss()
+
+    async def _serve_test_page(self, route: Route) -> None:
+        name = urlsplit(route.request.url).path.removeprefix(TEST_PATH)
+        path = next((p for p in (PAGES / name, CLIENT_JS / name) if p.is_file()), None)
+        if path is None:
+            await route.fulfill(status=404)
+            return
+        await route.fulfill(body=path.read_bytes(), content_type=_TYPES[path.suffix])
+
+    def _is_document(self, url: str) -> bool:
+        path = urlsplit(url).path
+        return not path.startswith((TEST_PATH, "/api/", "/dev/"))
+
+    async def _serve_from_cache(self, route: Route) -> None:
+        parts = urlsplit(route.request.url)
+        response = await route.fetch(url=self._server_url + parts.path)
+        await route.fulfill(response=response)
+
+
+class Tab:
+    """A tab of the test page; `js` runs with what `pages/client.js` puts on `window`."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    async def js(self, script: str, arg: Any = None) -> Any:
+        """Run a function, `async (arg) => …`, and return its result."""
+        return await self.page.evaluate(script, arg)
+
+    async def until(self, condition: str, arg: Any = None) -> None:
+        """Wait until `(arg) => …` is true in the page."""
+        # By the clock: frames of a tab that is not in front may not be drawn.
+        await self.page.wait_for_function(condition, arg=arg, polling=20)
+
+    async def watch(self, name: str, path: str, **args: Any) -> None:
+        """Subscribe to a query, under a name."""
+        await self.js("([name, path, args]) => watch(name, path, args)", [name, path, args])
+
+    async def until_shown(self, name: str, value: Any, **result: Any) -> None:
+        """Wait until a watched query shows this."""
+        wanted = {"value": value, **result}
+        await self.until("([name, wanted]) => isShown(name, wanted)", [name, wanted])
+
+    async def shown(self, name: str) -> Any:
+        """Return the newest value that a watched query has shown."""
+        return await self.js("(name) => shown[name]?.at(-1)?.value", name)
+
+    async def send(self, path: str, **args: Any) -> str:
+        """Begin a mutation, wait until it is stored, and return its key."""
+        key: str = await self.js("([path, args]) => send(path, args)", [path, args])
+        return key
+
+    async def append(self, topic: str, *bodies: str) -> None:
+        """Add entries to a topic, one mutation each; each is stored."""
+        for body in bodies:
+            await self.send("probe:append", topic=topic, position=0, body=body)
+
+    async def state(self) -> dict[str, Any]:
+        """Return the client's connection state."""
+        found: dict[str, Any] = await self.js("() => client.connectionState()")
+        return found
+
+    async def until_state(self, **fields: Any) -> None:
+        """Wait until the connection state has these fields."""
+        await self.until("(wanted) => hasState(wanted)", fields)
+
+    async def crash(self, device: Device) -> None:
+        """End the tab's process."""
+        device.allow("crash")
+        session = await device.cdp(self.page)
+        crashed = asyncio.get_running_loop().create_future()
+        self.page.once("crash", lambda _: crashed.set_result(None))
+        sent = asyncio.ensure_future(session.send("Page.crash"))
+        await crashed
+        sent.cancel()
+
+
+@asynccontextmanager
+async def connected(context: BrowserContext, server_port: int) -> AsyncIterator[Device]:
+    """Yield a device with a network of its own to the server."""
+    async with running_proxy(server_port) as network:
+        device = Device(context, network, f"http://127.0.0.1:{server_port}")
+        await device.prepare()
+        yield device
