@@ -9,7 +9,8 @@
 --   7. reading and tidying    the tail of the log, retention, self-check
 --   8. rights                 what a server role without ownership needs
 --
--- `parley migrate` runs this file once, in one transaction. To let Parley serve a table of yours:
+-- `parley migrate` runs this file once, in one transaction; a database that an older version made is
+-- brought to the same by server/parley/store/upgrade_*.sql. To let Parley serve a table of yours:
 -- give it `id uuid primary key default parley.uuid7()` and
 -- `creation_time timestamptz not null default clock_timestamp()`, then `select parley.watch('it')`.
 
@@ -79,7 +80,8 @@ create table public.conversations (
   tags          text[] not null default '{}',
   model         text,
   created_at    timestamptz not null default clock_timestamp(),
-  updated_at    timestamptz not null default clock_timestamp()
+  updated_at    timestamptz not null default clock_timestamp(),
+  original_id   text                 -- what it was called where it was imported from
 );
 create index conversations_by_user on public.conversations (user_id, creation_time, id);
 create index conversations_by_user_updated
@@ -94,7 +96,8 @@ create table public.messages (
   "timestamp"     timestamptz not null default clock_timestamp(),
   citations       jsonb,
   reasoning_text  text,
-  tools           jsonb
+  tools           jsonb,
+  original_id     text
 );
 create index messages_by_conversation
   on public.messages (conversation_id, "timestamp", creation_time, id);
@@ -123,7 +126,7 @@ create table parley.meta (
   cursor_secret  text not null default                 -- signs the cursors of pages, on every node
     md5(gen_random_uuid()::text) || md5(gen_random_uuid()::text)
 );
-insert into parley.meta (schema_version) values (1);
+insert into parley.meta (schema_version) values (2);
 
 -- One row per transaction that changed a watched table, or that settled a request.
 create table parley.log_tx (

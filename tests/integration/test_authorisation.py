@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -37,6 +37,15 @@ MESSAGE = {"role": "user", "content": "x"}
 PAGE = {"numItems": 5, "cursor": None}
 NO_PAGE = {"page": [], "isDone": True, "continueCursor": ""}
 CONFLICT = "Conflict: this id is taken"
+IMPORTED = {
+    "id": uuid7(1_700_000_000_005),
+    "title": "x",
+    "isPinned": False,
+    "tags": [],
+    "createdAt": 1,
+    "updatedAt": 1,
+}
+IMPORTED_MESSAGE = {**MESSAGE, "id": uuid7(1_700_000_000_006), "timestamp": 1}
 
 REGISTRY = Registry.from_modules(["parley.chat"])
 
@@ -47,25 +56,39 @@ class Rule:
 
     Attributes:
         args: arguments that it accepts, but for ids.
-        target: the argument that names the conversation acted upon; None: the caller's own things.
-        own_id: the argument by which a client may choose the new row's id.
+        target: the argument that names what is acted upon; None: the caller's own things.
+        acts_on: what that is.
+        own_id: the argument by which a client may choose the new row's id, in a list as `in.id`.
         nothing: what a query gives where there is nothing for the caller.
     """
 
     args: dict[str, Any]
     target: str | None = None
+    acts_on: Literal["conversation", "message"] = "conversation"
     own_id: str | None = None
     nothing: Any = None
+
+    def with_id(self, row_id: str) -> dict[str, Any]:
+        """Return the arguments with another id for the new row."""
+        assert self.own_id is not None
+        name, _, inner = self.own_id.partition(".")
+        value = [{**each, inner: row_id} for each in self.args[name]] if inner else row_id
+        return {**self.args, name: value}
 
 
 RULES = {
     "conversations:addMessage": Rule(MESSAGE, target="conversationId", own_id="id"),
     "conversations:create": Rule({}, own_id="id"),
     "conversations:get": Rule({}, target="conversationId", nothing=None),
+    "conversations:importConversation": Rule(IMPORTED, own_id="id"),
+    "conversations:importMessages": Rule(
+        {"messages": [IMPORTED_MESSAGE]}, target="conversationId", own_id="messages.id"
+    ),
     "conversations:list": Rule({}, nothing=[]),
     "conversations:listPage": Rule({"paginationOpts": PAGE}, nothing=NO_PAGE),
     "conversations:remove": Rule({}, target="conversationId"),
     "conversations:update": Rule({"title": "x"}, target="conversationId"),
+    "messages:appendText": Rule({"text": "x"}, target="messageId", acts_on="message"),
     "messages:list": Rule({"paginationOpts": PAGE}, target="conversationId", nothing=NO_PAGE),
     "users:me": Rule({}, nothing=None),
     "users:signIn": Rule({}),  # internal
@@ -184,7 +207,8 @@ def denial(function_kind: str, caller: str, rule: Rule) -> Outcome:
     if function_kind == "query":
         return Outcome(rule.nothing)
     reasons = {"anon": "Not authenticated", "dave": "User not found"}
-    return Outcome(error="AppError", data=reasons.get(caller, "Conversation not found"))
+    missing = f"{rule.acts_on.capitalize()} not found"
+    return Outcome(error="AppError", data=reasons.get(caller, missing))
 
 
 def kind_of(path: str) -> str:
@@ -198,16 +222,14 @@ async def test_every_function_has_a_rule() -> None:
 
 # --- ids of all kinds
 
-DENIED_IDS = [
-    "bob's",
-    "bob's message",
-    "bob's user",
-    "alice's message",
-    "dave's",
-    "deleted",
-    "random",
-    "nil",
-]
+DENIED_IDS = ["bob's", "bob's message", "bob's user", "dave's", "deleted", "random", "nil"]
+ALICES = {"conversation": "alice's", "message": "alice's message"}
+
+
+def denied_ids(caller: str, rule: Rule) -> list[str]:
+    """Return names of ids that are none of the caller's, or not of what is acted upon."""
+    own = {ALICES[rule.acts_on]} if caller == "alice" else set()
+    return [*DENIED_IDS, *sorted(set(ALICES.values()) - own)]
 
 
 @pytest.mark.parametrize(("path", "caller"), list(product(TARGETED, CALLERS)))
@@ -216,7 +238,7 @@ async def test_what_is_not_the_callers_is_as_what_does_not_exist(
 ) -> None:
     rule = RULES[path]
     assert rule.target is not None
-    targets = [*DENIED_IDS] + (["alice's"] if caller != "alice" else [])
+    targets = denied_ids(caller, rule)
 
     async with nothing_written(world):
         outcomes = {
@@ -264,8 +286,8 @@ async def test_the_owner_may(world: World, path: str) -> None:
     assert rule.target is not None
     alice = world.people["alice"]
     own = await alice.create(title="for this test")
-    await alice.say(own, "for this test")
-    args = {**rule.args, rule.target: own}
+    message = await alice.say(own, "for this test")
+    args = {**rule.args, rule.target: own if rule.acts_on == "conversation" else message}
 
     outcome = await told(world, "alice", path, args)
 
@@ -333,12 +355,12 @@ async def test_an_id_that_somebody_has_is_a_conflict_and_nobodys_row_changes(
 ) -> None:
     rule = RULES[path]
     assert rule.own_id is not None
-    taken = {"conversations:create": "bob's", "conversations:addMessage": "bob's message"}[path]
     own = await world.people[caller].create()
-    args = {**rule.args, **({rule.target: own} if rule.target else {})}
+    taken = "bob's message" if rule.target else "bob's"
+    args = {**rule.with_id(world.ids[taken]), **({rule.target: own} if rule.target else {})}
 
     async with nothing_written(world):
-        outcome = await told(world, caller, path, {**args, rule.own_id: world.ids[taken]})
+        outcome = await told(world, caller, path, args)
 
     assert outcome == Outcome(error="AppError", data=CONFLICT)
 
@@ -349,12 +371,11 @@ async def test_who_may_not_write_learns_nothing_of_taken_ids(
     world: World, path: str, caller: str
 ) -> None:
     rule = RULES[path]
-    assert rule.own_id is not None
-    args = {**rule.args, **({rule.target: world.ids["bob's"]} if rule.target else {})}
+    target = {rule.target: world.ids["bob's"]} if rule.target else {}
 
     async with nothing_written(world):
         outcomes = [
-            await told(world, caller, path, {**args, rule.own_id: world.ids[name]})
+            await told(world, caller, path, {**rule.with_id(world.ids[name]), **target})
             for name in ("bob's", "bob's message", "random")
         ]
 
@@ -364,8 +385,15 @@ async def test_who_may_not_write_learns_nothing_of_taken_ids(
 # --- more than ids
 
 
-@pytest.mark.parametrize("path", PUBLIC)
-@pytest.mark.parametrize("field", ["_id", "_creationTime", "userId", "createdAt", "ownerId"])
+UNKNOWN_FIELDS = [
+    (path, field)
+    for path in PUBLIC
+    for field in ("_id", "_creationTime", "userId", "createdAt", "ownerId")
+    if field not in RULES[path].args
+]
+
+
+@pytest.mark.parametrize(("path", "field"), UNKNOWN_FIELDS)
 async def test_a_field_that_no_argument_names_cannot_be_set(
     world: World, path: str, field: str
 ) -> None:

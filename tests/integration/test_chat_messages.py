@@ -108,3 +108,44 @@ async def test_a_cursor_of_one_conversation_is_refused_by_another(
         await alice.query("messages:list", **page_args(other, first["continueCursor"]))
 
     assert refused.value.data == {"isConvexSystemError": True, "paginationError": "InvalidCursor"}
+
+
+# --- writing on
+
+
+async def test_a_message_grows_at_its_end(alice: Person) -> None:
+    conversation = await alice.create()
+    answer = await alice.say(conversation, "", role="assistant")
+
+    for piece in ("It ", "", "*grows*."):
+        await alice.mutation("messages:appendText", messageId=answer, text=piece)
+
+    assert await alice.contents(conversation) == ["It *grows*."]
+
+
+async def test_reasoning_grows_too_and_the_rest_is_replaced(alice: Person) -> None:
+    conversation = await alice.create()
+    answer = await alice.say(conversation, "", role="assistant")
+    tool = {"name": "clock", "args": {}}
+
+    async def write(**more: Any) -> None:
+        await alice.mutation("messages:appendText", messageId=answer, text="", **more)
+
+    await write(reasoningText="First ")
+    await write(reasoningText="this.", tools=[tool])
+    await write(tools=[{**tool, "result": 5}], citations=[{"title": "T", "url": "u"}])
+
+    [message] = (await alice.get(conversation))["messages"]
+    assert message["reasoningText"] == "First this."
+    assert message["tools"] == [{**tool, "result": 5}]
+    assert message["citations"] == [{"title": "T", "url": "u"}]
+
+
+async def test_writing_on_does_not_move_the_conversation_in_lists(alice: Person) -> None:
+    older = await alice.create(title="older")
+    answer = await alice.say(older, "")
+    await alice.create(title="newer")
+
+    await alice.mutation("messages:appendText", messageId=answer, text="more")
+
+    assert await alice.titles() == ["newer", "older"]

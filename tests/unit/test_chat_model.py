@@ -25,7 +25,14 @@ PAGE = (
 ROLE = 'role: v.union(v.literal("user"), v.literal("assistant"), v.literal("system"))'
 CONVERSATION = 'conversationId: v.id("conversations")'
 
-# path -> (kind, argument fields). SEED.md's, and beyond it: `id`, `listPage`, `messages`, `users`.
+IMPORTED = (
+    'messages: v.array(v.object({id: v.id("messages"), originalId: v.optional(v.string()), '
+    f"{ROLE}, content: v.string(), timestamp: v.float64(), {CITATIONS}, "
+    f"reasoningText: v.optional(v.string()), {TOOLS}}}))"
+)
+
+# path -> (kind, argument fields). SEED.md's, and beyond it: `id`, `listPage`, imports, `messages`,
+# `users`.
 SIGNATURES = {
     "conversations:list": ("query", []),
     "conversations:get": ("query", [CONVERSATION]),
@@ -61,6 +68,30 @@ SIGNATURES = {
     ),
     "conversations:remove": ("mutation", [CONVERSATION]),
     "conversations:listPage": ("query", [PAGE]),
+    "conversations:importConversation": (
+        "mutation",
+        [
+            'id: v.id("conversations")',
+            "title: v.string()",
+            "isPinned: v.boolean()",
+            "tags: v.array(v.string())",
+            "createdAt: v.float64()",
+            "updatedAt: v.float64()",
+            "model: v.optional(v.string())",
+            "originalId: v.optional(v.string())",
+        ],
+    ),
+    "conversations:importMessages": ("mutation", [CONVERSATION, IMPORTED]),
+    "messages:appendText": (
+        "mutation",
+        [
+            'messageId: v.id("messages")',
+            "text: v.string()",
+            "reasoningText: v.optional(v.string())",
+            CITATIONS,
+            TOOLS,
+        ],
+    ),
     "messages:list": ("query", [CONVERSATION, PAGE]),
     "users:me": ("query", []),
 }

@@ -25,11 +25,28 @@ async def find_repeat(
     """
     if row_id is UNSET:
         return None
+    return row_id if await is_there(ctx, table, row_id, content) else None
+
+
+async def is_there(
+    ctx: MutationCtx, table: Table[Any], row_id: str, content: Mapping[str, Any]
+) -> bool:
+    """Tell whether the row of a client's id is there already.
+
+    Args:
+        ctx: of the mutation that would insert it.
+        table: where.
+        row_id: the id that the client made.
+        content: as for `find_repeat`.
+
+    Raises:
+        AppError: as `find_repeat`.
+    """
     if not _UUID7.fullmatch(row_id):
         raise AppError("id must be a UUIDv7")
     found = await ctx.db.get(table, row_id)
     if found is None:
-        return None
+        return False
     if any(found.get(name, UNSET) != value for name, value in content.items()):
         raise AppError("Conflict: this id is taken")
-    return row_id
+    return True

@@ -1,10 +1,29 @@
-"""The messages of the caller's conversations, page by page."""
+"""The messages of the caller's conversations, page by page, and the writing of a long one."""
 
 from __future__ import annotations
 
-from parley import PaginationOptions, PaginationResult, QueryCtx, query
+from parley import (
+    UNSET,
+    AppError,
+    MutationCtx,
+    Opt,
+    PaginationOptions,
+    PaginationResult,
+    QueryCtx,
+    mutation,
+    query,
+)
 from parley.chat.conversations import find_own
-from parley.chat.model import MESSAGES, ConversationId, Message, no_page
+from parley.chat.model import (
+    MESSAGES,
+    Citation,
+    ConversationId,
+    Message,
+    MessageId,
+    ToolInvocation,
+    no_page,
+)
+from parley.chat.users import require_user
 
 
 @query
@@ -23,3 +42,45 @@ async def list_(
         .order("desc")
         .paginate(pagination_opts)
     )
+
+
+@mutation
+async def append_text(
+    ctx: MutationCtx,
+    message_id: MessageId,
+    text: str,
+    reasoning_text: Opt[str] = UNSET,
+    citations: Opt[list[Citation]] = UNSET,
+    tools: Opt[list[ToolInvocation]] = UNSET,
+) -> None:
+    """Write on at the end of a message: how an answer comes piece by piece.
+
+    `text` and `reasoningText` are put behind what is there; `citations` and `tools` replace what is
+    there. `updatedAt` of the conversation stays: lists need not move with every word.
+    """
+    message = await require_own_message(ctx, message_id)
+    before = message.get("reasoningText", "")
+    reasoning = UNSET if reasoning_text is UNSET else before + reasoning_text
+    await ctx.db.patch(
+        MESSAGES,
+        message_id,
+        {
+            "content": message["content"] + text,
+            "reasoningText": reasoning,
+            "citations": citations,
+            "tools": tools,
+        },
+    )
+
+
+async def require_own_message(ctx: QueryCtx, message_id: MessageId) -> Message:
+    """Return a message in a conversation of the caller.
+
+    Raises:
+        AppError: as `require_user`, or "Message not found".
+    """
+    await require_user(ctx)
+    message = await ctx.db.get(MESSAGES, message_id)
+    if message is None or await find_own(ctx, message["conversationId"]) is None:
+        raise AppError("Message not found")
+    return message

@@ -45,7 +45,10 @@ class User(TypedDict):
 
 
 class Conversation(TypedDict):
-    """A conversation; `updatedAt` moves with each change and each message."""
+    """A conversation; `updatedAt` moves with each change and each message.
+
+    `originalId` is what it was called where it was imported from.
+    """
 
     _id: ConversationId
     _creationTime: float
@@ -56,10 +59,14 @@ class Conversation(TypedDict):
     model: NotRequired[str]
     createdAt: float
     updatedAt: float
+    originalId: NotRequired[str]
 
 
 class Message(TypedDict):
-    """A message; those of one millisecond are ordered by `_creationTime`, then `_id`."""
+    """A message; those of one millisecond are ordered by `_creationTime`, then `_id`.
+
+    `originalId` is what it was called where it was imported from.
+    """
 
     _id: MessageId
     _creationTime: float
@@ -70,6 +77,7 @@ class Message(TypedDict):
     citations: NotRequired[list[Citation]]
     reasoningText: NotRequired[str]
     tools: NotRequired[list[ToolInvocation]]
+    originalId: NotRequired[str]
 
 
 class ConversationWithMessages(Conversation):

@@ -12,14 +12,16 @@ from parley.errors import SetupError
 from parley.store import sql
 from parley.store.pool import CONNECTION_ERRORS, database_down
 
-# Version -> the file beside this module that leads to it. Files never change once released;
-# `schema.sql` is the first. (In a checkout it is a link to the one at the top of the repository.)
-MIGRATIONS: Final = {1: "schema.sql"}
-NEWEST: Final = max(MIGRATIONS)
+# Files beside this module: the schema of this version, whole (in a checkout a link to the one at
+# the top of the repository), and what leads an older database to it, by the version that each
+# upgrade ends with. Upgrades never change once released; tests prove that both give the same.
+SCHEMA: Final = "schema.sql"
+UPGRADES: Final = {2: "upgrade_2.sql"}
+NEWEST: Final = max(UPGRADES)
 
 
 async def migrate(dsn: str) -> None:
-    """Apply every migration that the database lacks, all in one transaction.
+    """Make the schema, or apply every upgrade that the database lacks, all in one transaction.
 
     Safe to run at every start and from many processes at once: they take turns. Needs the owner of
     the database, not a superuser.
@@ -45,14 +47,18 @@ async def migrate(dsn: str) -> None:
 
 async def _apply(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await connection.execute(sql.LOCK_MIGRATION)
-    version = 0
-    if await connection.fetchval(sql.IS_INSTALLED):
-        version = await connection.fetchval(sql.SCHEMA_VERSION)
+    if not await connection.fetchval(sql.IS_INSTALLED):
+        await connection.execute(_text(SCHEMA))
+    version = await connection.fetchval(sql.SCHEMA_VERSION)
     if version > NEWEST:
         raise SetupError(
             f"the database has schema version {version}, this program knows {NEWEST}: upgrade it"
         )
     for number in range(version + 1, NEWEST + 1):
-        await connection.execute(files("parley.store").joinpath(MIGRATIONS[number]).read_text())
+        await connection.execute(_text(UPGRADES[number]))
         await connection.execute(sql.SET_SCHEMA_VERSION, number)
     await connection.execute(sql.ADOPT_LOG)
+
+
+def _text(name: str) -> str:
+    return files("parley.store").joinpath(name).read_text()
