@@ -21,6 +21,7 @@ import httpx
 from parley.errors import SetupError
 from parley.store import embedded
 from parley.store.migrations import migrate
+from tests.faults.disk import mount_small_disk, unmount
 from tests.faults.proxy import Link
 from tests.support.server import ROOT, free_port
 from tests.support.tokens import SECRET
@@ -44,11 +45,13 @@ class Postgres:
     """A cluster of its own on a TCP port of this machine, with durability on.
 
     Attributes:
+        directory: where its data directory is.
         port: of 127.0.0.1, the same after every restart.
         dsn: of the owner of all tables.
     """
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.port = free_port()
         self.password = secrets.token_hex(16)
         self._data = directory / "pg"
@@ -118,6 +121,16 @@ class Postgres:
         server.stop()  # takes note, and gives up the lock
         self._server = None
 
+    async def revive(self) -> None:
+        """Start it if it has ended by itself."""
+        server = self._server
+        assert server is not None
+        if server._process.poll() is not None:
+            server.stop()
+            self._server = None
+            await self.start()
+        await self._until_up()
+
     async def stop(self) -> None:
         """End it in order."""
         if self._server is not None:
@@ -146,7 +159,9 @@ class Node:
         back: the proxy between it and Postgres.
     """
 
-    def __init__(self, number: int, postgres: Postgres, directory: Path, bug: str | None) -> None:
+    def __init__(
+        self, number: int, postgres: Postgres, directory: Path, bug: str | None, workers: int
+    ) -> None:
         self.number = number
         self.port = free_port()
         self.front = Link(self.port, f"clients-node{number}")
@@ -154,6 +169,7 @@ class Node:
         self.log_path = directory / f"node{number}.log"
         self._postgres = postgres
         self._bug = bug
+        self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -181,6 +197,8 @@ class Node:
     async def start(self, environ: Mapping[str, str] | None = None) -> None:
         """Start the process, without waiting for it to be ready."""
         launcher = ["-m", "tests.faults.launch", "serve", "--port", str(self.port)]
+        if self._workers > 1:
+            launcher += ["--workers", str(self._workers)]
         variables = {
             **os.environ,
             **NODE_ENVIRON,
@@ -198,6 +216,7 @@ class Node:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # with its workers it is one group
             )
 
     async def until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -221,10 +240,9 @@ class Node:
                 await asyncio.sleep(0.1)
 
     def signal(self, what: signal.Signals) -> None:
-        """Send a signal, if it runs."""
+        """Send a signal, if it runs; to its workers too."""
         if self.is_running:
-            assert self._process is not None
-            self._process.send_signal(what)
+            os.killpg(self.pid, what)
 
     async def gone(self, timeout_s: float = 15.0) -> None:
         """Wait until the process has ended, and see to it."""
@@ -251,15 +269,28 @@ class Cluster:
 
     Attributes:
         postgres, nodes: the parts, to be broken.
+        has_small_disk: whether Postgres's disk can be filled without harm to others.
         bulk_updates: (transaction, began, ended, rows) of writes that a fault made itself.
     """
 
-    def __init__(self, directory: Path, node_count: int, bug: str | None = None) -> None:
-        self.postgres = Postgres(directory)
+    def __init__(
+        self,
+        directory: Path,
+        node_count: int,
+        bug: str | None = None,
+        *,
+        workers: int = 1,
+        wants_small_disk: bool = False,
+    ) -> None:
+        self._disk = directory / "disk"
+        self._disk.mkdir(mode=0o711)
+        self.has_small_disk = wants_small_disk and mount_small_disk(self._disk)
+        self.postgres = Postgres(self._disk)
         self.nodes: list[Node] = []
         self.bulk_updates: list[tuple[int, float, float, int]] = []
         self._directory = directory
         self._count = node_count
+        self._workers = workers
         self._bug = bug
 
     async def __aenter__(self) -> Cluster:
@@ -277,7 +308,7 @@ class Cluster:
 
             await plant_in_database(self._bug, self.postgres.dsn)
         for number in range(self._count):
-            node = Node(number, self.postgres, self._directory, self._bug)
+            node = Node(number, self.postgres, self._directory, self._bug, self._workers)
             self.nodes.append(node)
             await node.open()
         for node in self.nodes:
@@ -287,6 +318,8 @@ class Cluster:
         for node in self.nodes:
             await node.close()
         await self.postgres.stop()
+        if self.has_small_disk:
+            unmount(self._disk)
 
     def rebalance(self) -> None:
         """Send half of the clients of a node away where nearly all have gathered."""

@@ -1,4 +1,4 @@
-"""What can break, and when it does."""
+"""What can break; `schedule.py` says when it does."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 
 from tests.faults.cluster import Cluster, Node
-from tests.faults.history import History
 from tests.faults.proxy import Link
 
 # (cluster, chance, seconds) -> a context in which it is broken; it yields the node, if only one is.
 Fault = Callable[[Cluster, random.Random, float], AbstractAsyncContextManager[int | None]]
-
-REST_S: Final = (0.3, 2.0)
-BROKEN_S: Final = (0.3, 3.0)
-DEAF_S: Final = (2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -37,11 +32,13 @@ class Happened:
     node: int | None
 
 
-def _pick(cluster: Cluster, rng: random.Random) -> Node:
+def pick(cluster: Cluster, rng: random.Random) -> Node:
+    """Return one of the nodes."""
     return rng.choice(cluster.nodes)
 
 
-async def _restart(node: Node) -> None:
+async def restart(node: Node) -> None:
+    """Start a node that has ended, and wait until it serves."""
     await node.start()
     await node.until_ready()
 
@@ -49,31 +46,31 @@ async def _restart(node: Node) -> None:
 @asynccontextmanager
 async def kill_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
     """`kill -9` of a node."""
-    node = _pick(cluster, rng)
+    node = pick(cluster, rng)
     node.signal(signal.SIGKILL)
     await node.gone()
     try:
         yield node.number
     finally:
-        await _restart(node)
+        await restart(node)
 
 
 @asynccontextmanager
 async def end_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
     """SIGTERM, as a deploy does, and a restart."""
-    node = _pick(cluster, rng)
+    node = pick(cluster, rng)
     node.signal(signal.SIGTERM)
     await node.gone()
     try:
         yield node.number
     finally:
-        await _restart(node)
+        await restart(node)
 
 
 @asynccontextmanager
 async def pause_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
     """SIGSTOP, then SIGCONT."""
-    node = _pick(cluster, rng)
+    node = pick(cluster, rng)
     node.signal(signal.SIGSTOP)
     try:
         yield node.number
@@ -84,7 +81,7 @@ async def pause_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIt
 @asynccontextmanager
 async def starve_node(cluster: Cluster, rng: random.Random, s: float) -> AsyncIterator[int | None]:
     """50 ms on, 50 ms off."""
-    node = _pick(cluster, rng)
+    node = pick(cluster, rng)
 
     async def flicker() -> None:
         while True:
@@ -106,7 +103,7 @@ def _link_fault(
     side: str, set_fault: Callable[[Link, random.Random], None]
 ) -> Callable[[Cluster, random.Random, float], AsyncIterator[int | None]]:
     async def broken(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
-        node = _pick(cluster, rng)
+        node = pick(cluster, rng)
         link = node.front if side == "front" else node.back
         set_fault(link, rng)
         try:
@@ -311,9 +308,12 @@ async def roll(cluster: Cluster, _rng: random.Random, _s: float) -> AsyncIterato
     for node in cluster.nodes:
         node.signal(signal.SIGTERM)
         await node.gone()
-        await _restart(node)
+        await restart(node)
     yield None
 
+
+# How an edge is clogged.
+EDGES: Final = [_drop_replies, _drop_requests, _cut_off, _delay]
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill-node": kill_node,
@@ -344,95 +344,3 @@ FAULTS: Final[dict[str, Fault]] = {
     "cut-all-clients": cut_all_clients,
     "roll": roll,
 }
-_LISTENERS: Final = ("listen-deaf", "kill-listeners")
-# These do not mix with others: they need the database, or stand in their own way.
-_ALONE: Final = {"kill-postgres", "hog-connections", "roll", "end-node", "kill-node"}
-
-
-async def run_schedule(
-    schedule: str,
-    cluster: Cluster,
-    rng: random.Random,
-    seconds: float,
-    history: History,
-    only: tuple[str, ...] = (),
-) -> list[Happened]:
-    """Break things for so long, heal everything, and return what happened.
-
-    Schedules: calm (nothing), single (one fault after another, each kind in turn), pairs (two at a
-    time), swizzle (edges clogged one by one, then freed in another order), pauses (a node is killed
-    at a named point of its work), quiet (only external writers do anything, and notifications are
-    lost).
-    """
-    happened: list[Happened] = []
-    end = time.monotonic() + seconds
-    if schedule == "calm":
-        await asyncio.sleep(seconds)
-        return happened
-    if schedule == "pauses":
-        from tests.faults.pauses import run_pauses
-
-        return await run_pauses(cluster, rng, end, history)
-    if schedule == "quiet":
-        only = _LISTENERS
-    names = [name for name in FAULTS if not only or name in only]
-    queue: list[str] = []
-    while time.monotonic() < end:
-        if schedule == "swizzle":
-            await _swizzle(cluster, rng, history, happened)
-            continue
-        if not queue:
-            queue = rng.sample(names, len(names))
-        name = queue.pop()
-        chosen = [name]
-        if schedule == "pairs" and name not in _ALONE:
-            partners = [other for other in names if other != name and other not in _ALONE]
-            chosen += rng.sample(partners, min(1, len(partners)))
-        await _break(chosen, cluster, rng, history, happened)
-        cluster.rebalance()
-        await asyncio.sleep(min(rng.uniform(*REST_S), max(0.0, end - time.monotonic())))
-    return happened
-
-
-async def _break(
-    names: list[str],
-    cluster: Cluster,
-    rng: random.Random,
-    history: History,
-    happened: list[Happened],
-) -> None:
-    # Polling is what is left without notifications: longer than a poll.
-    seconds = rng.uniform(*(DEAF_S if names[0] in _LISTENERS else BROKEN_S))
-    began = time.monotonic()
-    nodes: list[int | None] = []
-    history.add("fault", names=names)
-    async with AsyncExitStack() as stack:
-        for name in names:
-            fault = FAULTS[name](cluster, rng, seconds)
-            nodes.append(await stack.enter_async_context(fault))
-        await asyncio.sleep(seconds)
-    healed = time.monotonic()
-    while cluster.bulk_updates:
-        txid, since, until, rows = cluster.bulk_updates.pop()
-        history.add("ext", x=txid, t0=since, t1=until, ok=True, rows=rows, level="bulk")
-    history.add("healed", names=names, seconds=healed - began)
-    for name, node in zip(names, nodes, strict=True):
-        happened.append(Happened(name, began, healed, node if len(names) == 1 else None))
-
-
-async def _swizzle(
-    cluster: Cluster, rng: random.Random, history: History, happened: list[Happened]
-) -> None:
-    """Clog some edges one by one, and free them in another order."""
-    links = [link for node in cluster.nodes for link in (node.front, node.back)]
-    chosen = rng.sample(links, rng.randint(1, len(links)))
-    began = time.monotonic()
-    history.add("fault", names=["swizzle"])
-    for link in chosen:
-        rng.choice([_drop_replies, _drop_requests, _cut_off, _delay])(link, rng)
-        await asyncio.sleep(rng.uniform(0.05, 0.6))
-    for link in rng.sample(chosen, len(chosen)):
-        link.heal()
-        await asyncio.sleep(rng.uniform(0.05, 0.6))
-    happened.append(Happened("swizzle", began, time.monotonic(), None))
-    await asyncio.sleep(rng.uniform(*REST_S))

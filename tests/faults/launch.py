@@ -1,6 +1,7 @@
-"""Starts `parley serve` with a planted bug (`BUG=name`) or a pause point (`FAULT=label:n:how`).
+"""Starts `parley serve` with a planted bug (`BUG=name`), a pause point (`FAULT=label:n:how`) or a
+clock that is wrong (`CLOCK_SKEW_S=n`).
 
-The harness starts nodes through here. Without either variable this is `parley` and nothing else.
+The harness starts nodes through here. Without these variables this is `parley` and nothing else.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import ctypes
 import os
 import signal
 import sys
+import time
 
 from parley.cli import main
+from parley.clock import SystemClock
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,4 +28,7 @@ if __name__ == "__main__":
         from tests.faults.pauses import arm
 
         arm(fault)
+    if skew_s := os.environ.get("CLOCK_SKEW_S"):
+        skew_us = int(skew_s) * 1_000_000
+        SystemClock.wall_us = lambda _self: time.time_ns() // 1000 + skew_us  # type: ignore[method-assign]
     main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import random
 import shutil
@@ -20,19 +21,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+import psutil
+
 from tests.faults.client import Client
 from tests.faults.cluster import Cluster
 from tests.faults.evidence import Verdict, read_database, read_history
-from tests.faults.faults import FAULTS, Happened, run_schedule
+from tests.faults.faults import Happened
 from tests.faults.history import History
 from tests.faults.official import FIRST_NUMBER, PACKAGES, OfficialClients, is_installed
 from tests.faults.oracle import Oracle
+from tests.faults.schedule import ALL_FAULTS, run_schedule
 from tests.faults.workloads import Outsider, User, check_value
 from tests.support.server import token
 
 CONVERGE_S = 15.0
 SETTLE_S = 2.0  # after a fault is healed
 MAX_LAG_S = 0.5
+_SIZE_INTERVAL_S = 5.0
+MAX_PAUSE_S = 2.0  # of other nodes, while one is broken
 MAX_LATENCY_S = 2.5  # with no notifications the log is looked at every second
 
 
@@ -43,8 +49,10 @@ class Options:
     Attributes:
         seed: decides everything random.
         seconds: how long clients work and things break.
-        schedule: see `faults.run_schedule`.
+        schedule: see `schedule.run_schedule`.
         nodes, clients, officials, outsiders: how many; officials are official npm clients.
+        workers: processes of each node.
+        has_small_disk: whether Postgres's disk may be filled (it is in memory: fsync is free).
         think_s: mean pause of a user between two acts.
         bug: a planted bug, see `bugs.py`.
     """
@@ -56,6 +64,8 @@ class Options:
     clients: int = 20
     officials: int = 0
     outsiders: int = 3
+    workers: int = 1
+    has_small_disk: bool = False
     think_s: float = 0.25
     bug: str | None = None
     only: tuple[str, ...] = ()
@@ -75,6 +85,7 @@ class Report:
     work_s: float = 0.0
     found_after_s: float | None = None
     lags: list[tuple[float, float]] = field(default_factory=list)
+    sizes: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
 
     @property
     def is_clean(self) -> bool:
@@ -89,7 +100,13 @@ async def run(options: Options, directory: Path) -> Report:
     history = History(directory / "history.jsonl", header)
     verdict = Verdict()
     report = Report(options, verdict, history.violations, history.counts)
-    async with Cluster(directory, options.nodes, options.bug) as cluster:
+    async with Cluster(
+        directory,
+        options.nodes,
+        options.bug,
+        workers=options.workers,
+        wants_small_disk=options.has_small_disk,
+    ) as cluster:
         clients = [
             Client(
                 number,
@@ -111,7 +128,10 @@ async def run(options: Options, directory: Path) -> Report:
         ]
         officials = OfficialClients(history, range(FIRST_NUMBER, FIRST_NUMBER + options.officials))
         started = time.monotonic()
-        lags = asyncio.create_task(_note_lags(report))
+        notes = [
+            asyncio.create_task(_note_lags(report)),
+            asyncio.create_task(_note_sizes(report, cluster)),
+        ]
         connections = [asyncio.create_task(client.run()) for client in clients]
         work = [
             *[asyncio.create_task(user.run(options.schedule)) for user in users],
@@ -138,7 +158,8 @@ async def run(options: Options, directory: Path) -> Report:
             if isinstance(outcome, Exception):
                 raise outcome
         await _converge(clients, officials, history, report)
-        lags.cancel()
+        for note in notes:
+            note.cancel()
         await officials.stop()
         await _stop(clients, connections)
         history.close()
@@ -151,6 +172,9 @@ async def run(options: Options, directory: Path) -> Report:
     wall_offset_s = time.time() - time.monotonic()
     _check_latencies(report, wall_offset_s)
     report.stalls = _stalls(report, history.acks)
+    for name, pause_s in report.stalls:
+        if pause_s > MAX_PAUSE_S:
+            verdict.wrong(f"{name} at one node stopped the others for {pause_s:.1f} s")
     found = [
         *([] if history.first_violation_at is None else [history.first_violation_at]),
         *([] if verdict.first_ns is None else [verdict.first_ns / 1e9 - wall_offset_s]),
@@ -216,6 +240,26 @@ async def _note_lags(report: Report) -> None:
             report.lags.append((before, time.monotonic()))
 
 
+async def _note_sizes(report: Report, cluster: Cluster) -> None:
+    """Note the resident bytes of every node, by process."""
+    while True:
+        for node in cluster.nodes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                size = psutil.Process(node.pid).memory_info().rss
+                report.sizes.setdefault(node.pid, []).append((time.monotonic(), size))
+        await asyncio.sleep(_SIZE_INTERVAL_S)
+
+
+def growth(sizes: dict[int, list[tuple[float, int]]]) -> tuple[float, float, float] | None:
+    """Return how the process that lived longest grew: minutes, and MB at a third and at the end."""
+    longest = max(sizes.values(), key=len, default=[])
+    if len(longest) < 6:
+        return None
+    minutes = (longest[-1][0] - longest[0][0]) / 60
+    third, last = longest[len(longest) // 3][1], longest[-1][1]
+    return minutes, third / 1e6, last / 1e6
+
+
 async def _converge(
     clients: list[Client], officials: OfficialClients, history: History, report: Report
 ) -> None:
@@ -271,7 +315,8 @@ def table(report: Report) -> str:
     counts, checks = report.counts, report.verdict.counts
     lines = [
         f"seed {report.options.seed}, schedule {report.options.schedule}, "
-        f"{report.work_s:.0f} s of work, {report.options.nodes} nodes, "
+        f"{report.work_s:.0f} s of work, {report.options.nodes} nodes of "
+        f"{report.options.workers}, "
         f"{report.options.clients} clients, {report.options.officials} official ones, "
         f"{report.options.outsiders} external writers",
         f"acknowledged mutations   {checks['acknowledged']:>9}",
@@ -287,6 +332,10 @@ def table(report: Report) -> str:
         f"harness stood still      {len(report.lags):>9} times, at most "
         f"{max((b - a for a, b in report.lags), default=0):.1f} s",
     ]
+    if grown := growth(report.sizes):
+        lines.append(
+            "longest lived node       {:.1f} min, {:.0f} MB, then {:.0f} MB".format(*grown)
+        )
     latencies = sorted(seconds for _, seconds in report.verdict.latencies)
     if latencies:
         p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99))
@@ -334,9 +383,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--officials", type=int, default=4 if is_installed() else 0)
     parser.add_argument("--outsiders", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--small-disk", action="store_true")
     parser.add_argument("--think", type=float, default=0.25)
     parser.add_argument("--bug")
-    parser.add_argument("--only", default="", help=f"of {', '.join(FAULTS)}")
+    parser.add_argument("--only", default="", help=f"of {', '.join(ALL_FAULTS)}")
     parser.add_argument("--keep", type=Path, default=Path("build/faults"))
     chosen = parser.parse_args(arguments)
     options = Options(
@@ -347,6 +398,8 @@ def main(arguments: list[str] | None = None) -> int:
         clients=chosen.clients,
         officials=chosen.officials,
         outsiders=chosen.outsiders,
+        workers=chosen.workers,
+        has_small_disk=chosen.small_disk,
         think_s=chosen.think,
         bug=chosen.bug,
         only=tuple(name for name in chosen.only.split(",") if name),

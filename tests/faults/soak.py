@@ -3,7 +3,8 @@
     python -m tests.faults.soak --seconds 150 --round 30 --seed 1   what `make faults` does
     python -m tests.faults.soak --seconds 3600                      `make soak MINUTES=60`
 
-Round n of seed s is `python -m tests.faults.run --seed s+n --seconds <round> --schedule <its>`.
+Round n of seed s is `python -m tests.faults.run --seed s+n --seconds <round> --schedule <its>`;
+every fifth with two processes a node, every third with a disk that gets full.
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ def _spread(values: list[float], unit: str) -> str:
     return f"p50 {half:.3f}, p99 {nearly:.3f}, max {found[-1]:.3f} {unit}"
 
 
+def _repeat(options: Options) -> str:
+    """Return how to run a round again."""
+    return (
+        f"--seed {options.seed} --seconds {options.seconds:.0f} --schedule {options.schedule} "
+        f"--nodes {options.nodes} --clients {options.clients} --officials {options.officials} "
+        f"--think {options.think_s} --workers {options.workers}"
+        f"{' --small-disk' if options.has_small_disk else ''}"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run as the command line says; return 1 when something was found."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -106,6 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
             nodes=chosen.nodes,
             clients=chosen.clients,
             officials=chosen.officials,
+            workers=1 + (total.rounds % 5 == 4),
+            has_small_disk=total.rounds % 3 == 2,
             think_s=chosen.think,
         )
         report = run_in(options, chosen.keep / str(options.seed))
@@ -114,8 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         if not report.is_clean:
             total.failed.append(
-                f"FAILED: --seed {options.seed} --seconds {options.seconds:.0f} "
-                f"--schedule {options.schedule} (history in {chosen.keep / str(options.seed)})"
+                f"FAILED: {_repeat(options)} (history: {chosen.keep / str(options.seed)})"
             )
     sys.stdout.write(total.table() + "\n")
     return 1 if total.anomalies else 0
