@@ -182,14 +182,22 @@
 /**
  * The parameters after a reference: the arguments may be left out where a function takes none.
  * @template {FunctionReference} Ref
- * @template [Options=never]
+ * @typedef {FunctionArgs<Ref> extends Record<string, never>
+ *   ? [args?: Record<string, never>]
+ *   : [args: FunctionArgs<Ref>]} OptionalArgs
+ */
+
+/**
+ * As `OptionalArgs`, with options after them.
+ * @template {FunctionReference} Ref
+ * @template Options
  * @typedef {FunctionArgs<Ref> extends Record<string, never>
  *   ? [args?: Record<string, never>, options?: Options]
  *   : [args: FunctionArgs<Ref>, options?: Options]} ArgsAndOptions
  */
 
 /**
- * As `ArgsAndOptions`, for hooks: "skip" asks nothing.
+ * As `OptionalArgs`, for hooks: "skip" asks nothing.
  * @template {FunctionReference} Ref
  * @typedef {FunctionArgs<Ref> extends Record<string, never>
  *   ? [args?: Record<string, never> | "skip"]
@@ -200,7 +208,7 @@
  * The shown results, as an optimistic update reads and changes them. Values are not to be changed
  * in place.
  * @typedef {object} LocalStore
- * @property {<Ref extends FunctionReference<"query">>(ref: Ref, ...rest: ArgsAndOptions<Ref>) => FunctionReturnType<Ref> | undefined} getQuery undefined while it is not known, and when it failed
+ * @property {<Ref extends FunctionReference<"query">>(ref: Ref, ...rest: OptionalArgs<Ref>) => FunctionReturnType<Ref> | undefined} getQuery undefined while it is not known, and when it failed
  * @property {<Ref extends FunctionReference<"query">>(ref: Ref, args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined) => void} setQuery also where nobody watches the query yet
  * @property {<Ref extends FunctionReference<"query">>(ref: Ref) => {args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined}[]} getAllQueries all that are watched, with any arguments
  */
