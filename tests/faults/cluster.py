@@ -255,6 +255,11 @@ class Node:
             await asyncio.to_thread(self._process.wait)
             raise
 
+    async def end(self) -> None:
+        """End it in order, and wait."""
+        self.signal(signal.SIGTERM)
+        await self.gone()
+
     async def close(self) -> None:
         """End it in whatever state it is."""
         self.signal(signal.SIGCONT)

@@ -24,16 +24,14 @@ SKEWS_S: Final = (-4, 4, 600)
 async def skew_clock(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
     """A node starts with a wall clock that is wrong, and serves; then it is started anew."""
     node = pick(cluster, rng)
-    node.signal(signal.SIGTERM)
-    await node.gone()
+    await node.end()
     await node.start({"CLOCK_SKEW_S": str(rng.choice(SKEWS_S))})
     await node.until_ready()
     cluster.rebalance()
     try:
         yield node.number
     finally:
-        node.signal(signal.SIGTERM)
-        await node.gone()
+        await node.end()
         await restart(node)
 
 

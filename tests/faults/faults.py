@@ -59,8 +59,7 @@ async def kill_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIte
 async def end_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
     """SIGTERM, as a deploy does, and a restart."""
     node = pick(cluster, rng)
-    node.signal(signal.SIGTERM)
-    await node.gone()
+    await node.end()
     try:
         yield node.number
     finally:
@@ -306,8 +305,7 @@ async def cut_all_clients(
 async def roll(cluster: Cluster, _rng: random.Random, _s: float) -> AsyncIterator[int | None]:
     """A deploy: one node after another ends in order and starts again."""
     for node in cluster.nodes:
-        node.signal(signal.SIGTERM)
-        await node.gone()
+        await node.end()
         await restart(node)
     yield None
 
