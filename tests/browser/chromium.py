@@ -82,7 +82,8 @@ def kill_browser(profile: Path) -> None:
     [browser] = [p for p, command in running_browsers().items() if _is_main(command, profile)]
     family = [browser, *browser.children(recursive=True)]
     os.killpg(browser.pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
 
 
 def _is_main(command: list[str], profile: Path) -> bool:

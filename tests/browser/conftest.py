@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.async_api import Browser, Error, Playwright, async_playwright
 
 from tests.browser.chromium import Chromium, find_chromium, running_browsers
-from tests.browser.device import Device, connected
+from tests.browser.device import Device, Profile
 from tests.support.postgres import Cluster
+from tests.support.proxy import running_proxy
 from tests.support.server import Server, add_probe_tables, running_server
 
 NewDevice = Callable[..., Awaitable[Device]]
+
+# Anybody on this machine may be anybody, and all tests come from one address.
+DEVELOPMENT = {"SUPABASE_JWT_SECRET": "", "PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "1000"}
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -63,12 +67,8 @@ async def shared_dsn(cluster: Cluster) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def server(shared_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server in development mode: anybody on this machine may be anybody."""
-    environ = {
-        "SUPABASE_JWT_SECRET": "",
-        "PARLEY_DATA": str(tmp_path_factory.mktemp("data")),
-        "PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "1000",
-    }
+    """A server in development mode."""
+    environ = {**DEVELOPMENT, "PARLEY_DATA": str(tmp_path_factory.mktemp("data"))}
     with running_server(shared_dsn, environ=environ) as running:
         yield running
 
@@ -92,18 +92,41 @@ async def new_device(
     devices: list[Device] = []
     async with AsyncExitStack() as stack:
 
-        async def make(**options: Any) -> Device:
+        async def make(target: Server = server, **options: Any) -> Device:
             context = await browser.new_context(**options)
-            device = await stack.enter_async_context(connected(context, server.port))
+            network = await stack.enter_async_context(running_proxy(target.port))
             stack.push_async_callback(context.close)
+            device = Device(context, network, target.url)
             devices.append(device)
+            await device.prepare()
             return device
 
         yield make
-        has_failed = request.node.stash.get(_FAILED, False)
-        if has_failed:
-            await show(devices, tmp_path)
-    assert has_failed or [d.unexpected() for d in devices] == [[] for _ in devices]
+        await check(devices, request, tmp_path)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def profile(
+    playwright: Playwright,
+    chromium: Chromium,
+    server: Server,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> AsyncIterator[Profile]:
+    """A device that can be killed."""
+    async with running_proxy(server.port) as network:
+        made = Profile(playwright.chromium, chromium, tmp_path / "profile", network, server.url)
+        yield made
+        await check(made.devices, request, tmp_path)
+        await made.devices[-1].context.close()
+
+
+async def check(devices: list[Device], request: pytest.FixtureRequest, directory: Path) -> None:
+    """Fail the test for problems that it did not allow; show those of a failed one."""
+    if request.node.stash.get(_FAILED, False):
+        await show(devices, directory)
+    else:
+        assert [device.unexpected() for device in devices] == [[] for _ in devices]
 
 
 async def show(devices: list[Device], directory: Path) -> None:
@@ -113,7 +136,8 @@ async def show(devices: list[Device], directory: Path) -> None:
         for place, page in enumerate(device.context.pages):
             path = directory / f"device{number}-tab{place}.png"
             print(f"--- {page.url}: {path}")  # noqa: T201
-            await page.screenshot(path=path, timeout=3000)
+            with suppress(Error):  # a page that died or hangs has no picture
+                await page.screenshot(path=path, timeout=3000)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import BrowserContext, CDPSession, Page, Route, expect
+from playwright.async_api import BrowserContext, BrowserType, CDPSession, Page, Route, expect
 
-from tests.browser.chromium import CLIENT_JS
-from tests.support.proxy import Proxy, running_proxy
+from tests.browser.chromium import CLIENT_JS, Chromium, kill_browser
+from tests.support.proxy import Proxy
 
 PAGES = Path(__file__).with_name("pages")
 # The test page and the client's modules, beside whatever the server serves.
@@ -194,10 +192,35 @@ class Tab:
         sent.cancel()
 
 
-@asynccontextmanager
-async def connected(context: BrowserContext, server_port: int) -> AsyncIterator[Device]:
-    """Yield a device with a network of its own to the server."""
-    async with running_proxy(server_port) as network:
-        device = Device(context, network, f"http://127.0.0.1:{server_port}")
+class Profile:
+    """A device whose browser is a process of its own, and may be killed and started again.
+
+    Attributes:
+        directory: where its profile is kept.
+        devices: one for each `launch`, the newest last.
+    """
+
+    def __init__(
+        self, browsers: BrowserType, chromium: Chromium, directory: Path, network: Proxy, url: str
+    ) -> None:
+        self.directory = directory
+        self.devices: list[Device] = []
+        self._browsers = browsers
+        self._chromium = chromium
+        self._network = network
+        self._url = url
+
+    async def launch(self) -> Device:
+        """Start the browser; the network is as it was left."""
+        options = self._chromium.launch_options()
+        context = await self._browsers.launch_persistent_context(self.directory, **options)
+        device = Device(context, self._network, self._url)
         await device.prepare()
-        yield device
+        if not self._network.is_open:
+            await device.go_offline()
+        self.devices.append(device)
+        return device
+
+    def kill(self) -> None:
+        """End the browser's processes as a power cut does."""
+        kill_browser(self.directory)

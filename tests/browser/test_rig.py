@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from playwright.async_api import Page, Playwright, Route
 
-from tests.browser.chromium import find_chromium, kill_browser, running_browsers
-from tests.browser.device import Device, Tab
+from tests.browser.chromium import find_chromium, running_browsers
+from tests.browser.device import Device, Profile, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -16,6 +14,16 @@ OPEN_SOCKET = """() => new Promise((resolve) => {
   window.socket = new WebSocket(location.origin.replace("http", "ws") + "/api/1.48.0/sync");
   socket.onclose = () => { window.isClosed = true; resolve("closed"); };
   socket.onopen = () => resolve("open");
+})"""
+
+WRITE_DURABLY = """() => new Promise((resolve) => {
+  const opening = indexedDB.open("kept");
+  opening.onupgradeneeded = () => opening.result.createObjectStore("things");
+  opening.onsuccess = () => {
+    const writing = opening.result.transaction("things", "readwrite", { durability: "strict" });
+    writing.objectStore("things").put("a", "key");
+    writing.oncomplete = resolve;
+  };
 })"""
 
 
@@ -83,21 +91,16 @@ async def test_crashed_tab_leaves_the_others_alive(device: Device) -> None:
     assert await other.evaluate("1 + 1") == 2
 
 
-async def test_killed_browser_leaves_its_profile_and_no_process(
-    playwright: Playwright, tmp_path: Path, device: Device
-) -> None:
-    chromium = find_chromium()
-    before = len(running_browsers())
-    options = chromium.launch_options()
-    context = await playwright.chromium.launch_persistent_context(tmp_path, **options)
-    await (await context.new_page()).goto(f"{device.url}/version")
+async def test_killed_browser_leaves_its_profile_and_no_process(profile: Profile) -> None:
+    page = await plain_page(await profile.launch())
+    await page.evaluate(WRITE_DURABLY)
 
-    kill_browser(tmp_path)
+    profile.kill()
 
-    assert len(running_browsers()) == before
-    again = await playwright.chromium.launch_persistent_context(tmp_path, **options)
-    await (await again.new_page()).goto(f"{device.url}/version")
-    await again.close()
+    own = [c for c in running_browsers().values() if f"--user-data-dir={profile.directory}" in c]
+    assert own == []
+    page = await plain_page(await profile.launch())
+    assert await page.evaluate("async () => (await indexedDB.databases()).length") == 1
 
 
 async def test_the_chromium_of_npm_runs_here(playwright: Playwright, device: Device) -> None:
