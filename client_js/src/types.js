@@ -205,12 +205,14 @@
  */
 
 /**
- * The shown results, as an optimistic update reads and changes them. Values are not to be changed
- * in place.
- * @typedef {object} LocalStore
- * @property {<Ref extends FunctionReference<"query">>(ref: Ref, ...rest: OptionalArgs<Ref>) => FunctionReturnType<Ref> | undefined} getQuery undefined while it is not known, and when it failed
- * @property {<Ref extends FunctionReference<"query">>(ref: Ref, args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined) => void} setQuery also where nobody watches the query yet
- * @property {<Ref extends FunctionReference<"query">>(ref: Ref) => {args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined}[]} getAllQueries all that are watched, with any arguments
+ * The shown results, as an optimistic update reads and changes them. `getQuery` gives undefined for
+ * what is not known or has failed; `getAllQueries` all that are watched, with any arguments;
+ * `setQuery` works also where nobody watches the query yet. No value may be changed in place.
+ * @typedef {{
+ *   getQuery<Ref extends FunctionReference<"query">>(ref: Ref, ...rest: OptionalArgs<Ref>): FunctionReturnType<Ref> | undefined,
+ *   setQuery<Ref extends FunctionReference<"query">>(ref: Ref, args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined): void,
+ *   getAllQueries<Ref extends FunctionReference<"query">>(ref: Ref): {args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined}[]
+ * }} LocalStore
  */
 
 /**

@@ -18,7 +18,7 @@
  * @module
  */
 
-/** @import {Change, QueryChange, QueryToken, Result, Value} from "./types.js" */
+/** @import {Change, LocalStore, OptimisticUpdate, QueryChange, QueryToken, Result, Value} from "./types.js" */
 
 import { pathOf } from "./paths.js";
 import { isOf, parseToken, queryToken } from "./tokens.js";
@@ -26,19 +26,6 @@ import { decodeValue, encodeValue } from "./values.js";
 
 // Completions that are remembered: news of a mutation may come to a tab after that of its end.
 const REMEMBERED = 256;
-
-/**
- * The store that an update function is given; names and meaning are those of `convex/browser`.
- *
- * @typedef {object} LocalStore
- * @property {(query: unknown, args?: Record<string, unknown>) => Value | undefined} getQuery what is shown; undefined while it loads, or when it failed
- * @property {(query: unknown) => {args: Value, value: Value | undefined}[]} getAllQueries all queries of this function that are shown
- * @property {(query: unknown, args: Record<string, unknown>, value: Value | undefined) => void} setQuery `value` must be a new one: what is shown may not be edited; undefined means loading. The query need not be loaded.
- */
-
-/**
- * @typedef {(store: LocalStore, args: any) => void} OptimisticUpdate
- */
 
 /**
  * @typedef {object} Layer
@@ -63,6 +50,8 @@ export class View {
   ts = 0n;
   /** @type {string | null} which life of the database `ts` counts in, once known */
   incarnation = null;
+  /** @type {Set<QueryToken>} */
+  #watched = new Set();
   /** @type {Map<QueryToken, Base>} */
   #base = new Map();
   /** @type {Layer[]} in the order in which they are applied */
@@ -97,6 +86,19 @@ export class View {
   }
 
   /**
+   * Says that somebody watches a query from now on: an optimistic update may show it before
+   * anything is known of it, such as a page of a conversation that was made offline.
+   *
+   * @param {QueryToken} token
+   * @returns {Set<QueryToken>} queries that are now shown otherwise
+   */
+  watch(token) {
+    if (this.#watched.has(token)) return new Set();
+    this.#watched.add(token);
+    return this.#layers.length > 0 ? this.#show(new Set()) : new Set();
+  }
+
+  /**
    * Takes a result that was kept on this device, unless a live one is there.
    *
    * @param {QueryToken} token
@@ -116,6 +118,7 @@ export class View {
    * @param {QueryToken} token
    */
   forget(token) {
+    this.#watched.delete(token);
     this.#base.delete(token);
     this.#show(new Set([token]));
   }
@@ -293,21 +296,24 @@ export class View {
       return result?.status === "success" ? result.value : undefined;
     };
     return {
-      getQuery: (query, args) => read(tokenOf(query, args)),
+      getQuery: (query, ...rest) => read(tokenOf(query, rest[0])),
       getAllQueries: (query) => {
         const path = pathOf(query);
-        const tokens = new Set([this.#base, ...levels].flatMap((level) => [...level.keys()]));
+        const known = [this.#watched, this.#base, ...levels];
+        const tokens = new Set(known.flatMap((level) => [...level.keys()]));
         return [...tokens]
           .filter((token) => isOf(token, path))
           .map((token) => ({
-            args: decodeValue(parseToken(token).args),
+            args: /** @type {any} */ (decodeValue(parseToken(token).args)),
             value: read(token),
           }));
       },
       setQuery: (query, args, value) => {
         writes.set(
           tokenOf(query, args),
-          value === undefined ? undefined : { status: "success", value },
+          value === undefined
+            ? undefined
+            : { status: "success", value: /** @type {Value} */ (value) },
         );
       },
     };
