@@ -36,7 +36,8 @@ const MAY_IMPORT = {
   react: [...PURE, "react", "api.js", "client.js", "react"],
   "react.js": [...PURE, "react", "api.js", "client.js", "supabase.js", "optimistic-chat.js"],
   "zustand.js": [...PURE, "api.js"],
-  "supabase.js": [...PURE, "react"],
+  "supabase.js": [...PURE, "react", "supabase-token.js"],
+  "supabase-token.js": PURE,
   "optimistic-chat.js": [...PURE, "api.js", "ids.js"],
 };
 
