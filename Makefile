@@ -57,8 +57,10 @@ test-fast: test-js ## The tests without a database or a socket, in seconds
 	$(BIN)/pytest tests/unit -n auto
 
 faults: setup ## Break things for 3 minutes and check every answer (docs/reliability.md)
-	$(BIN)/python -m tests.faults.soak --seed 1 --seconds 110 --round 25 --clients 16
+	$(BIN)/python -m tests.faults.soak --seed 1 --seconds 80 --round 25 --clients 16
 	$(BIN)/python -m tests.faults.fuzz --seed 1 --frames 20000
+	$(BIN)/python -m tests.faults.restore --seed 1
+	$(BIN)/python -m tests.faults.abuse --seconds 3
 
 soak: setup ## The same for MINUTES=60, with new seeds
 	$(BIN)/python -m tests.faults.soak --seconds $$(( $(MINUTES) * 60 )) --round 90

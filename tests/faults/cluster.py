@@ -30,12 +30,15 @@ APP_SQL = Path(__file__).with_name("app.sql")
 START_TIMEOUT_S = 25.0
 
 # Two cores serve everything here; the limits of one address would be met by our clients' number.
-NODE_ENVIRON = {
+RAISED_LIMITS = {
     "PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "2000",
     "PARLEY_MAX_SILENT_CONNECTIONS_PER_ADDRESS": "1000",
     "PARLEY_MAX_VERIFICATIONS_PER_S": "2000",
     "PARLEY_MAX_CONNECTIONS_PER_USER": "200",
     "PARLEY_MAX_SUBSCRIPTIONS_PER_S": "1000",
+}
+NODE_ENVIRON = {
+    **RAISED_LIMITS,
     "PARLEY_FUNCTIONS": "tests.faults.functions",
     "LOG_FORMAT": "console",
 }
