@@ -7,6 +7,9 @@ Each field carries its variable's name, its meaning and its parser in its metada
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -85,6 +88,19 @@ def _secret(value: str) -> str:
     return value
 
 
+def _anon_key(value: str) -> str:
+    """Return a key that may be published; the mistake that would be worst is noticed."""
+    payload = value.split(".")[1] if value.count(".") == 2 else ""
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (binascii.Error, ValueError):
+        claims = {}
+    is_secret = isinstance(claims, dict) and claims.get("role") == "service_role"
+    if is_secret or value.startswith("sb_secret_"):
+        raise ValueError("the `anon` or publishable key, not a secret one: everybody will see it")
+    return value
+
+
 def _choice(*words: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value.lower() not in words:
@@ -159,6 +175,12 @@ class Settings:
         "Shared secret of HS256 tokens, at least 32 bytes.",
         is_secret=True,
     )
+    supabase_anon_key: str | None = _setting(
+        "SUPABASE_ANON_KEY",
+        None,
+        _anon_key,
+        "The project's `anon` (publishable) key, with which the chat page signs people in. Public.",
+    )
     auth_issuer: str | None = _setting(
         "AUTH_ISSUER",
         None,
@@ -217,6 +239,14 @@ class Settings:
         "info",
         _choice("debug", "info", "warning", "error"),
         "The least important level that is logged: `debug`, `info`, `warning` or `error`.",
+    )
+
+    serve_page: bool = _setting(
+        "PARLEY_SERVE_PAGE",
+        True,
+        _flag,
+        "Serve the chat page at `/`, and the browser client for other pages.",
+        shown_default="true",
     )
 
     # What one function may use (RELIABILITY.md §4).

@@ -82,7 +82,7 @@ def test_files_that_are_named_exist(name: str) -> None:
     places = [ROOT, ROOT / "server/parley", page.path.parent]
     found = [text for text in code_in(page.prose) if re.fullmatch(r"[\w./]+/[\w.]*\w", text)]
     theirs = re.compile(
-        r"/api/|/health|/ready|/metrics|/version|/instance|/dev/|admin/|convex/|\.parley"
+        r"/api/|/health|/ready|/metrics|/version|/instance|/dev/|/demo/|admin/|convex/|\.parley"
     )
 
     named = [text for text in found if not theirs.match(text)]

@@ -11,6 +11,7 @@ from parley.config import Settings, settings_table
 from parley.errors import SetupError
 
 SECRET = "s3cr3t-" * 5
+ANON_KEY = "e30.eyJyb2xlIjoiYW5vbiJ9.sig"  # a token with the role `anon`
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
@@ -32,6 +33,9 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("PARLEY_FUNCTIONS", "a.b, c,", "functions", ("a.b", "c")),
         ("SUPABASE_URL", "https://x.supabase.co/", "supabase_url", "https://x.supabase.co"),
         ("SUPABASE_JWT_SECRET", SECRET, "supabase_jwt_secret", SECRET),
+        ("SUPABASE_ANON_KEY", "sb_publishable_x", "supabase_anon_key", "sb_publishable_x"),
+        ("SUPABASE_ANON_KEY", ANON_KEY, "supabase_anon_key", ANON_KEY),
+        ("PARLEY_SERVE_PAGE", "no", "serve_page", False),
         ("ALLOWED_ORIGINS", "https://A.org/,http://b:1", "allowed_origins", ("https://a.org", "http://b:1")),
         ("PARLEY_REDACT_ERRORS", "no", "redact_errors", False),
         ("PARLEY_REDACT_ERRORS", "TRUE", "redact_errors", True),
@@ -52,6 +56,8 @@ def test_a_variable_is_read(variable: str, value: str, field: str, expected: obj
         ("SUPABASE_URL", "x.supabase.co", "https://"),
         ("SUPABASE_JWT_SECRET", "x" * 31, "at least 32 bytes"),
         ("PARLEY_ADMIN_KEY", "short", "at least 32 bytes"),
+        ("SUPABASE_ANON_KEY", "sb_secret_x", "not a secret one"),
+        ("SUPABASE_ANON_KEY", "a.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c", "not a secret one"),
         ("ALLOWED_ORIGINS", "app.example.com", "origins such as"),
         ("ALLOWED_ORIGINS", "https://a/path", "origins such as"),
         ("PARLEY_REDACT_ERRORS", "maybe", "true or false"),

@@ -4,6 +4,7 @@
 /api/query, /api/mutation, …        the HTTP API
 /health /ready /metrics /version    for operators
 /dev/token                          development mode only
+/ /demo /client /vendor             the chat page
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from parley.protocol.client_version import Refusal, identify
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.retention import run_upkeep
-from parley.web import operators
+from parley.web import operators, pages
 from parley.web.api import answer, error_response
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics, measure_loop
@@ -237,6 +238,7 @@ def _routes() -> list[Route | WebSocketRoute]:
         WebSocketRoute("/api/sync", socket),
         WebSocketRoute("/api/{client_version}/sync", socket),
         *operators.ROUTES,
+        *pages.ROUTES,
     ]
     for path, name, methods in (
         ("/api/query", "query", ["GET", "POST"]),

@@ -24,10 +24,6 @@ _READY_LAG_S: Final = 10.0
 _READY_ANSWER_S: Final = 2.0
 
 
-async def _root(_request: Request) -> Response:
-    return PlainTextResponse("This Parley deployment is running. See /version, /health, /ready.\n")
-
-
 async def _version(_request: Request) -> Response:
     return PlainTextResponse(__version__)
 
@@ -123,7 +119,6 @@ async def _dev_token(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("/", _root),
     Route("/version", _version),
     Route("/instance_name", _instance_name),
     Route("/instance_version", _version),
