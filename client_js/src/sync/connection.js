@@ -67,6 +67,7 @@ export const ZERO = { querySet: 0, identity: 0, ts: 0n };
  * @property {string | null} toldToken what this connection was told last
  * @property {number} identity number of Authenticates on this connection
  * @property {Version} version where this connection stands
+ * @property {number | null} clockSkewMs by how much our clock is ahead of the server's, once known
  * @property {bigint} ts of the newest results, of whatever connection
  * @property {bigint} maxObservedTs
  * @property {string | null} incarnation
@@ -114,9 +115,15 @@ export function pause(s) {
   s.state = "paused";
 }
 
-/** @param {Core} s */
+/**
+ * Goes on with a token: maybe with the same one, which the server has taken already.
+ *
+ * @param {Core} s
+ */
 export function resume(s) {
+  const isTaken = s.token !== null && s.token === s.toldToken && s.version.identity === s.identity;
   s.state = "live";
+  if (isTaken) s.effects.push({ type: "authConfirmed", clockSkewMs: s.clockSkewMs });
   flush(s);
 }
 

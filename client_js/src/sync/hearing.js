@@ -65,16 +65,17 @@ function whole(s, message) {
  * @param {Transition} message
  */
 function transition(s, message) {
-  const { start, end, modifications, clockSkewMs } = message;
+  const { start, end, modifications } = message;
   checkVersions(s, start, end);
   if (s.version === ZERO) checkTime(s, message);
   const queries = s.queries.take(modifications);
   s.version = end;
   s.ts = end.ts;
+  s.clockSkewMs = message.clockSkewMs ?? s.clockSkewMs;
   observe(s, end.ts);
   const completed = s.requests.settle(end.ts);
   if (end.identity > start.identity && end.identity === s.identity && s.token !== null) {
-    s.effects.push({ type: "authConfirmed", clockSkewMs });
+    s.effects.push({ type: "authConfirmed", clockSkewMs: s.clockSkewMs });
   }
   const change = { ts: end.ts, incarnation: s.incarnation, queries, completed };
   s.effects.push({ type: "change", change });
