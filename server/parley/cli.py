@@ -21,7 +21,6 @@ from parley.auth.development import mint_token
 from parley.clock import SystemClock
 from parley.config import Settings
 from parley.errors import ParleyError, SetupError
-from parley.functions.registry import Registry
 from parley.store import embedded, hosting
 from parley.store.checkup import examine
 from parley.store.migrations import migrate as migrate_database
@@ -52,7 +51,7 @@ def serve(
     settings = Settings.from_env(environ)
     settings = replace(settings, is_development=devmode.is_development(settings, host))
     sys.path.insert(0, "")  # an app's own modules may lie where it is started
-    Registry.from_modules(settings.functions)  # what is wrong with them is said before all else
+    devmode.registry_of(settings)  # what is wrong with functions is said before all else
     # Before and after the web server listens for these: leave in order, so that Postgres stops.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_on_signal)

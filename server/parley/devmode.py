@@ -7,6 +7,7 @@ anybody who can reach the server can be anybody. So it exists on loopback addres
 from __future__ import annotations
 
 import contextlib
+import importlib
 import ipaddress
 import os
 import secrets
@@ -15,9 +16,12 @@ from typing import Final
 
 from parley.config import MIN_SECRET_BYTES, Settings
 from parley.errors import SetupError
+from parley.functions.registry import Registry
 from parley.store.hosting import create_private_dir
 
 SECRET_FILE: Final = "dev_secret"  # noqa: S105 - its name only
+_CHAT: Final = "parley.chat"
+_ASSISTANT: Final = "parley.assistant"
 
 
 def is_loopback(host: str) -> bool:
@@ -45,6 +49,21 @@ def is_development(settings: Settings, host: str) -> bool:
             "issuer); or bind to 127.0.0.1 for development."
         )
     return True
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Return the functions to serve: the operator's, and in development mode those of the page.
+
+    The chat then has a scripted assistant, unless a module of the operator's is named so.
+
+    Raises:
+        SetupError: see `Registry.from_modules`.
+    """
+    registry = Registry.from_modules(settings.functions)
+    has_own = any(function.path.startswith("assistant:") for function in registry)
+    if settings.is_development and _CHAT in settings.functions and not has_own:
+        registry.add_module(importlib.import_module(_ASSISTANT))
+    return registry
 
 
 def dev_secret(data_dir: Path) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parley.config import Settings
-from parley.devmode import dev_secret, is_development, is_loopback
+from parley.devmode import dev_secret, is_development, is_loopback, registry_of
 from parley.errors import SetupError
 
 LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"]
@@ -61,3 +62,37 @@ def test_a_damaged_or_open_secret_is_not_used(tmp_path: Path, text: str, mode: i
 
     with pytest.raises(SetupError, match="remove it, a new one is made"):
         dev_secret(tmp_path)
+
+
+# --- the assistant of development mode
+
+
+def served(**settings: Any) -> set[str]:
+    return {function.path for function in registry_of(Settings(**settings))}
+
+
+def test_development_mode_has_an_assistant_and_nothing_else_has() -> None:
+    assert served(is_development=True) - served() == {"assistant:reply"}
+
+
+def test_without_the_chat_there_is_no_assistant() -> None:
+    modules = ("tests.support.functions",)
+
+    assert served(is_development=True, functions=modules) == served(functions=modules)
+
+
+def test_an_apps_own_assistant_goes_before_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_app").mkdir()
+    (tmp_path / "own_app" / "assistant.py").write_text(
+        "from parley import ActionCtx, action\n"
+        "@action\n"
+        "async def answer(ctx: ActionCtx) -> None: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = ("parley.chat", "own_app.assistant")
+
+    paths = served(is_development=True, functions=modules)
+
+    assert [path for path in paths if path.startswith("assistant:")] == ["assistant:answer"]

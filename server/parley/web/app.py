@@ -33,6 +33,7 @@ from parley.auth.verifier import Verifier
 from parley.clock import Clock, SystemClock
 from parley.config import Settings
 from parley.devmode import dev_secret as load_dev_secret
+from parley.devmode import registry_of
 from parley.engine.engine import Engine
 from parley.engine.node import Node
 from parley.engine.transaction import Limits
@@ -66,7 +67,7 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
 
     `settings.database_url` is set and the database is migrated.
     """
-    registry = Registry.from_modules(settings.functions)
+    registry = registry_of(settings)
     dev_secret = load_dev_secret(settings.data_dir) if settings.is_development else None
     redact = settings.should_redact_errors
     verifier = Verifier.from_settings(settings, dev_secret=dev_secret, clock=clock)
