@@ -36,7 +36,7 @@ const REMEMBERED_MS = 13 * 24 * 3600 * 1000;
 /** @type {Failure} */
 const UNKNOWN_OUTCOME = {
   code: "OutcomeUnknown",
-  message: "This was sent too long ago to know whether it was done: see, then try again or discard",
+  message: "It is not known whether this was done: look, then try it again or discard it",
 };
 
 /** @type {Table[]} */
@@ -51,14 +51,13 @@ export class Outbox {
    * @param {Store} store
    * @param {Account} user
    * @param {() => number} now
-   * @param {string} sessionId
    */
-  constructor(store, user, now, sessionId) {
+  constructor(store, user, now) {
     this.#store = store;
     this.#user = user;
     this.#now = now;
     /** What this tab sends under: all tabs' with Web Locks, else its own. */
-    this.sessionId = sessionId;
+    this.sessionId = "";
   }
 
   /**
@@ -72,28 +71,18 @@ export class Outbox {
    * @param {boolean} options.hasLocks whether one tab sends for all
    */
   static async open(store, { account, now, uuid, hasLocks }) {
-    const outbox = await store.write(
-      TABLES,
-      async (tx) => {
-        const own = (await tx.entries("outbox")).filter(([, entry]) => entry.user === account);
-        const rows = (await tx.entries("sessions")).map(([, row]) => /** @type {Session} */ (row));
-        const free = rows.filter((row) => row.user === account && isSilent(row, now()));
-        const unsent = new Set(own.map(([, entry]) => entry.sessionId));
-        // Before all, the one of a tab that left writes behind.
-        free.sort((a, b) => Number(unsent.has(b.sessionId)) - Number(unsent.has(a.sessionId)));
-        const shared = rows.find((row) => row.user === account && row.isShared);
-        const row = (hasLocks ? shared : undefined) ?? free[0] ?? { sessionId: uuid() };
-        await tx.put("sessions", row.sessionId, {
-          sessionId: row.sessionId,
-          user: account,
-          isShared: hasLocks,
-          beatAt: now(),
-        });
-        return new Outbox(store, account, now, row.sessionId);
-      },
-      { isStrict: true },
-    );
-    await outbox.expire();
+    const outbox = new Outbox(store, account, now);
+    await outbox.#write(async (tx) => {
+      await outbox.#giveUpOld(tx);
+      const [first, ...others] = await outbox.#sessions(tx, hasLocks);
+      const sessionId = first?.sessionId ?? uuid();
+      const row = { sessionId, user: account, isShared: hasLocks, beatAt: now() };
+      await tx.put("sessions", sessionId, row);
+      outbox.sessionId = sessionId;
+      // Left by tabs that had no locks: nobody will send under their sessions any more.
+      const left = new Set(hasLocks ? others.map((other) => other.sessionId) : []);
+      await outbox.#giveUp(tx, (entry) => left.has(entry.sessionId));
+    });
     return outbox;
   }
 
@@ -137,29 +126,25 @@ export class Outbox {
     return this.#store.read(["outbox"], (tx) => this.#entries(tx));
   }
 
-  /** Returns whether there is nothing at all, not even what failed. */
-  async isEmpty() {
-    return (await this.list()).length === 0;
-  }
-
   /**
    * Notes that entries are handed to a socket. If this is awaited before they are, then nothing is
-   * sent that was discarded meanwhile, or that is too old to be sent again.
+   * sent that was discarded or has failed meanwhile, or that is too old to be sent again.
    *
    * @param {number[]} requestIds
    * @returns {Promise<number[]>} those that are still to be sent
    */
-  sent(requestIds) {
-    const now = this.#now();
-    return this.#write(
-      async (tx) =>
-        (
-          await this.#change(tx, requestIds, (entry) =>
-            entry.state === "failed" ? null : { state: "sent", sentAt: entry.sentAt ?? now },
-          )
-        ).map((entry) => entry.requestId),
+  async sent(requestIds) {
+    const sentAt = this.#now();
+    const noted = await this.#write(
+      (tx) =>
+        this.#change(tx, requestIds, (entry) =>
+          entry.state === "failed" || this.#isForgotten(entry)
+            ? null
+            : { state: "sent", sentAt: entry.sentAt ?? sentAt },
+        ),
       false,
     );
+    return noted.map((entry) => entry.requestId);
   }
 
   /**
@@ -167,11 +152,11 @@ export class Outbox {
    *
    * @param {number[]} requestIds
    */
-  async done(requestIds) {
+  done(requestIds) {
     // Not strict: what comes back after a power cut is sent again, and done once.
-    await this.#write(async (tx) => {
-      for (const entry of await this.#find(tx, requestIds)) {
-        await tx.delete("outbox", entry.requestId);
+    return this.#write(async (tx) => {
+      for (const { requestId } of await this.#find(tx, requestIds)) {
+        await tx.delete("outbox", requestId);
       }
     }, false);
   }
@@ -265,14 +250,7 @@ export class Outbox {
    * @returns {Promise<OutboxEntry[]>} what has failed by this
    */
   expire() {
-    return this.#write(async (tx) => {
-      const old = (await this.#entries(tx)).filter((entry) => this.#isForgotten(entry));
-      return this.#change(
-        tx,
-        old.map((entry) => entry.requestId),
-        () => ({ state: "failed", failure: UNKNOWN_OUTCOME }),
-      );
-    }, false);
+    return this.#write((tx) => this.#giveUpOld(tx), false);
   }
 
   /** Says that this tab lives; without Web Locks, to be called a few times in a minute. */
@@ -285,9 +263,46 @@ export class Outbox {
     return this.#beat(0);
   }
 
+  /**
+   * Returns the sessions that this tab may send under, the best first.
+   *
+   * @param {Tx} tx
+   * @param {boolean} hasLocks
+   * @returns {Promise<Session[]>}
+   */
+  async #sessions(tx, hasLocks) {
+    const rows = (await tx.entries("sessions")).map(([, row]) => /** @type {Session} */ (row));
+    const own = rows.filter((row) => row.user === this.#user);
+    const unsent = (await this.#entries(tx)).filter((entry) => entry.state !== "failed");
+    // Before all that of a tab which left writes behind.
+    const rank = (/** @type {Session} */ row) =>
+      unsent.some((entry) => entry.sessionId === row.sessionId) ? 0 : 1;
+    const shared = own.filter((row) => hasLocks && row.isShared);
+    const silent = own.filter((row) => !shared.includes(row) && isSilent(row, this.#now()));
+    return [...shared, ...silent.sort((a, b) => rank(a) - rank(b))];
+  }
+
+  /** @param {Tx} tx */
+  #giveUpOld(tx) {
+    return this.#giveUp(tx, (entry) => this.#isForgotten(entry));
+  }
+
+  /**
+   * @param {Tx} tx
+   * @param {(entry: OutboxEntry) => boolean} isLost
+   */
+  async #giveUp(tx, isLost) {
+    const lost = (await this.#entries(tx)).filter((e) => e.state !== "failed" && isLost(e));
+    return this.#change(
+      tx,
+      lost.map((entry) => entry.requestId),
+      () => ({ state: "failed", failure: UNKNOWN_OUTCOME }),
+    );
+  }
+
   /** @param {number} beatAt */
-  async #beat(beatAt) {
-    await this.#write(async (tx) => {
+  #beat(beatAt) {
+    return this.#write(async (tx) => {
       const row = await tx.get("sessions", this.sessionId);
       await tx.put("sessions", this.sessionId, { ...row, beatAt });
     }, false);

@@ -97,13 +97,13 @@ export class ResultCache {
   }
 
   /**
-   * Returns the largest timestamp that was ever shown here in this life of the database; 0 if none.
+   * Returns how far time was ever shown here: the largest ts of the newest life of the database.
    *
-   * @returns {Promise<bigint>}
+   * @returns {Promise<Position>} ts is 0 if there was none
    */
-  async maxTs() {
+  async position() {
     const seen = await this.#store.read(["meta"], (tx) => tx.get("meta", "position"));
-    return seen?.ts ?? 0n;
+    return seen ?? { ts: 0n, incarnation: null };
   }
 
   /** Removes all results. */
