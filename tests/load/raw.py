@@ -60,7 +60,7 @@ class Raw:
         frame = Frame(Opcode.TEXT, b"x" * int(text)).serialize(mask=False)
         for owner, transport in self._transports.items():
             if owner != id(scope):
-                transport.write(frame)
+                transport.write_now(frame)
 
     async def _write(self, _: Scope, text: str, send: Send) -> None:
         assert self._pool is not None

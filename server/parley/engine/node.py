@@ -157,6 +157,11 @@ class Node:
             self._is_scheduled = True
             self._loop.call_soon(self._step)
 
+    def has_room(self) -> None:
+        """Hear that something left for a client; go on if anybody is owed more."""
+        if self.engine.due:
+            self.wake()
+
     async def fresh(self) -> int:
         """Wait until memory holds everything committed before this call; see `Follower.fresh`."""
         return await self.follower.fresh(self._mutation_timeout_s)

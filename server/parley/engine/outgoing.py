@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
+
+from parley.protocol.framing import text_frame
 
 
-@dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Frames that go together, with nothing but Ping between them."""
+    """Messages that go together, with nothing but Ping between them; shared by whoever gets them.
 
-    frames: tuple[bytes, ...]
-    is_transition: bool
+    Attributes:
+        frames: the messages.
+        is_transition: whether they are one Transition.
+        size_bytes: of all messages.
+    """
 
-    @property
-    def size_bytes(self) -> int:
-        """Return the bytes of all frames."""
-        return sum(len(frame) for frame in self.frames)
+    def __init__(self, frames: tuple[bytes, ...], *, is_transition: bool) -> None:
+        self.frames = frames
+        self.is_transition = is_transition
+        self.size_bytes = sum(map(len, frames))
+
+    @cached_property
+    def wire(self) -> bytes:
+        """The messages as WebSocket frames, made once for all who get them."""
+        return b"".join(map(text_frame, self.frames))
 
 
 class FrameCache:
-    """Frames of one tick, shared by all connections that stand at the same place."""
+    """Transitions of one tick, shared by all connections that stand at the same place."""
 
     def __init__(self) -> None:
-        self._frames: dict[object, tuple[bytes, ...]] = {}
+        self._made: dict[object, Outgoing] = {}
 
-    def get(self, key: object, build: Callable[[], list[bytes]]) -> tuple[bytes, ...]:
-        """Return the frames of `key`, built once."""
-        found = self._frames.get(key)
+    def get(self, key: object, build: Callable[[], list[bytes]]) -> Outgoing:
+        """Return the Transition of `key`, built once."""
+        found = self._made.get(key)
         if found is None:
-            found = self._frames[key] = tuple(build())
+            found = self._made[key] = Outgoing(tuple(build()), is_transition=True)
         return found
 
     def clear(self) -> None:
         """Forget the tick."""
-        self._frames.clear()
+        self._made.clear()

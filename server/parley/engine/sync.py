@@ -83,6 +83,7 @@ class SyncWorker:
         self._queries: dict[int, LiveQuery] = {}
         self._sent: dict[int, bytes] = {}
         self._held: dict[int, int] = {}
+        self._held_bytes = 0
         self._changed: set[int] = set()
         self._removed: set[int] = set()
         self._query_set = 0
@@ -204,7 +205,12 @@ class SyncWorker:
             return
         if not (self._is_owed or self._changed) or not self._may_send():
             return
-        changes = self._take_changes()
+        lacking = self._lacking()
+        if any(not result.tail for _, _, result in lacking) and self._engine.recall(
+            query for _, query, _ in lacking
+        ):
+            return
+        changes = self._take_changes(lacking)
         if not changes and not self._removed and not self._is_owed:
             return
         try:
@@ -224,19 +230,20 @@ class SyncWorker:
         if self._engine.memory.ts < max(self._min_ts, self.connection.sent.ts):
             self._engine.later[self] = None
             return False
-        if any(query.is_dirty for query in self._queries.values()):
-            return False
+        for query in self._queries.values():
+            if query.is_dirty:
+                return False
         if self._mutations and self._engine.committer.is_overtaken:
             # The log was faster than the answer. A Transition that shows a write before its
             # response makes a client show it twice: its optimistic update is still on top.
             self._engine.due[self] = None
             return False
-        return not self._engine.recall(query for _, query, _ in self._lacking())
+        return True
 
     def _lacking(self) -> list[tuple[int, LiveQuery, Result]]:
         """Return what the client does not hold, by query id."""
         lacking = []
-        for query_id in sorted(self._changed):
+        for query_id in sorted(self._changed) if len(self._changed) > 1 else self._changed:
             query = self._queries.get(query_id)
             result = None if query is None else query.result
             if query is None or result is None:
@@ -245,10 +252,12 @@ class SyncWorker:
                 lacking.append((query_id, query, result))
         return lacking
 
-    def _take_changes(self) -> list[tuple[int, Result]]:
+    def _take_changes(
+        self, lacking: list[tuple[int, LiveQuery, Result]]
+    ) -> list[tuple[int, Result]]:
         """Return what the client is to be told, by query id; from then on it holds that."""
         changes = []
-        for query_id, _, found in self._lacking():
+        for query_id, _, found in lacking:
             result = self._fitting(query_id, found)
             self._sent[query_id] = result.digest
             changes.append((query_id, result))
@@ -257,17 +266,20 @@ class SyncWorker:
 
     def _fitting(self, query_id: int, result: Result) -> Result:
         """Return the result, or a failure where all that the client then held were too much."""
-        size = len(result.tail)
-        if sum(self._held.values()) - self._held.get(query_id, 0) + size > MAX_HELD_BYTES:
+        size, before = len(result.tail), self._held.get(query_id, 0)
+        if self._held_bytes - before + size > MAX_HELD_BYTES:
             error = LimitExceeded(f"the results of a connection may be {MAX_HELD_BYTES} bytes")
             result = failure_of(error, redact=self._redact)
             size = len(result.tail)
         self._held[query_id] = size
+        self._held_bytes += size - before
         return result
 
     def _send_transition(self, ts: int, changes: list[tuple[int, Result]]) -> None:
-        removed = sorted(self._removed - self._queries.keys())
-        self._removed.clear()
+        removed: list[int] = []
+        if self._removed:
+            removed = sorted(self._removed - self._queries.keys())
+            self._removed.clear()
         client, is_first = self.connection.client, not self.connection.sent.ts
         is_news = is_first or self.connection.sent.identity != self._identity_version
         start, end = self.connection.advance(ts, self._query_set, self._identity_version)
@@ -294,10 +306,10 @@ class SyncWorker:
             key = (start, end, tuple(changes), tuple(removed), can_chunk, incarnation)
             made = self._cache.get(key, build)
         else:
-            made = tuple(build())
+            made = Outgoing(tuple(build()), is_transition=True)
         self._is_owed = False
         self._unread += 1
-        self._put(Outgoing(made, is_transition=True))
+        self._put(made)
 
     def _put(self, outgoing: Outgoing) -> None:
         if self.is_closed:
@@ -324,7 +336,7 @@ class SyncWorker:
     def _remove(self, query_id: int) -> None:
         self._engine.unsubscribe(self._queries.pop(query_id), self, query_id)
         self._sent.pop(query_id, None)
-        self._held.pop(query_id, None)
+        self._held_bytes -= self._held.pop(query_id, 0)
         self._changed.discard(query_id)
         self._removed.add(query_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -17,11 +18,22 @@ _LOOP_EVERY_S: Final = 0.5
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
+@dataclass(slots=True)
+class Sent:
+    """What has been sent to clients; counted for every frame, so plain numbers."""
+
+    frames: int = 0
+    bytes: int = 0
+
+
 class _NodeCollector(Collector):
     """Reads the node's own counters when the page is asked for."""
 
-    def __init__(self, node: Node, clock: Clock, open_connections: Callable[[], int]) -> None:
+    def __init__(
+        self, node: Node, clock: Clock, open_connections: Callable[[], int], sent: Sent
+    ) -> None:
         self._node = node
+        self._sent = sent
         self._clock = clock
         self._open_connections = open_connections
 
@@ -60,20 +72,21 @@ class _NodeCollector(Collector):
         )
         yield counter("parley_query_runs", "Runs of queries.", stats.query_runs)
         yield counter("parley_range_loads", "Pieces of ranges asked of Postgres.", stats.loads)
+        yield counter("parley_sent_frames", "Frames sent to clients.", self._sent.frames)
+        yield counter("parley_sent_bytes", "Bytes of these frames.", self._sent.bytes)
 
 
 class Metrics:
-    """The metrics of one process."""
+    """The metrics of one process.
+
+    Attributes:
+        sent: what has been sent so far.
+    """
 
     def __init__(self, node: Node, clock: Clock, open_connections: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_NodeCollector(node, clock, open_connections))
-        self.sent_frames = Counter(
-            "parley_sent_frames", "Frames sent to clients.", registry=self._registry
-        )
-        self.sent_bytes = Counter(
-            "parley_sent_bytes", "Bytes of these frames.", registry=self._registry
-        )
+        self.sent = Sent()
+        self._registry.register(_NodeCollector(node, clock, open_connections, self.sent))
         self.closed = Counter(
             "parley_closed_connections",
             "Sync sockets that the server ended, by error code.",

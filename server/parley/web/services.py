@@ -15,6 +15,7 @@ from parley.errors import ParleyError
 from parley.identity import Identity
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics
+from parley.web.writer import Outlet
 
 
 class Socket(Protocol):
@@ -37,6 +38,7 @@ class Services:
     Attributes:
         dev_secret: set in development mode only: tokens may be asked for at `/dev/token`.
         sockets: the open sync sockets.
+        outlet: those that have something to write.
         has_failed: the engine cannot go on; the process ends, and not as if all were well.
         begin_drain: start to finish what was taken and to end every socket; once.
     """
@@ -53,6 +55,10 @@ class Services:
     has_failed: bool = False
     sockets: set[Socket] = field(default_factory=set)
     begin_drain: Callable[[], None] = lambda: None
+    outlet: Outlet = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outlet = Outlet(self.clock, self.node.has_room)
 
     async def identify(self, token: str, address: str) -> Identity | None:
         """Return whom a token names, after all that signing in brings about.

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -46,6 +46,7 @@ from parley.protocol.messages import (
 )
 from parley.web.limits import TokenBucket
 from parley.web.services import Services
+from parley.web.writer import Gone, SocketWriter, Wire
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +55,6 @@ _GONE: Final = "disconnect"  # the client's own doing, or the network's
 _NO_STATUS: Final = 1000  # ASGI cannot close without a code; 1000 is as silent in clients' logs
 _MAX_TIMER_S: Final = 3600.0
 _TOO_LARGE: Final = 1009  # with it uvicorn ends a connection whose message is above the limit
-
-
-class Transport(Protocol):
-    """What we need of the connection below the WebSocket."""
-
-    def abort(self) -> None:
-        """Drop it at once, with all that is still to be sent."""
-        ...
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes the peer's side has not taken yet."""
-        ...
 
 
 class _Ended(Exception):
@@ -81,19 +70,24 @@ class SyncSocket:
     """Runs one client's connection from accept to end."""
 
     def __init__(
-        self, services: Services, client: ClientVersion, address: str, transport: Transport | None
+        self, services: Services, client: ClientVersion, address: str, wire: Wire | None
     ) -> None:
         self._services = services
         self._settings = services.settings
         self._clock = services.clock
         self._address = address
-        self._transport = transport
-        self._output = asyncio.Event()
-        self._has_room = asyncio.Event()
         self._connection = Connection(client, services.clock)
-        self._worker = services.node.open(self._connection, self._output.set)
+        self._writer = SocketWriter(
+            wire,
+            services.outlet,
+            services.metrics.sent,
+            services.clock,
+            stall_timeout_s=self._settings.send_stall_timeout_s,
+        )
+        self._worker = services.node.open(self._connection, self._writer.wake)
+        self._writer.worker = self._worker
         now = self._clock.monotonic()
-        self._opened_at = self._sent_at = now
+        self._opened_at = now
         self._adds = TokenBucket(
             self._settings.max_subscriptions_per_s, self._settings.max_subscription_burst, now
         )
@@ -149,8 +143,8 @@ class SyncSocket:
             # What is not read waits in the network and then at the client. Closing instead would
             # make it send the same again, for ever.
             while self._worker.is_congested:
-                self._has_room.clear()
-                await self._has_room.wait()
+                self._writer.has_room.clear()
+                await self._writer.has_room.wait()
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 # A client sends the same again when it comes back: somebody has to see it.
@@ -246,45 +240,13 @@ class SyncSocket:
     # --- writing
 
     async def _write(self, send: Send) -> None:
-        outbox = self._worker.outbox
-        while True:
-            await self._output.wait()
-            self._output.clear()
-            while outbox:
-                outgoing = outbox[0]  # stays there until it is sent: a shutdown waits for it
-                for frame in outgoing.frames:
-                    await self._send(send, frame)
-                outbox.popleft()
-                self._worker.written(outgoing)
-                self._has_room.set()
-                if outgoing.is_transition:
-                    self._services.node.wake()
-            if self._worker.failure is not None:
-                error = self._worker.failure
-                raise _Ended(closing_for(error), error.code)
-            if self._clock.monotonic() - self._sent_at >= self._settings.ping_interval_s:
-                await self._send(send, responses.PING)
-
-    async def _send(self, send: Send, frame: bytes) -> None:
-        event = {"type": "websocket.send", "text": frame.decode()}
-        before = self._unsent_bytes()
-        while True:
-            try:
-                async with asyncio.timeout(self._settings.send_stall_timeout_s):
-                    await send(event)
-                break
-            except TimeoutError as error:
-                # Nothing of this frame is written yet: `send` waits for room before it writes.
-                left = self._unsent_bytes()
-                if left >= before:
-                    self._abort()  # a close frame would wait behind what the peer does not read
-                    raise _Ended(None, "Stalled") from error
-                before = left  # a slow link, not a dead one
-            except OSError as error:
-                raise _Ended(None, _GONE) from error
-        self._sent_at = self._clock.monotonic()
-        self._services.metrics.sent_frames.inc()
-        self._services.metrics.sent_bytes.inc(len(frame))
+        try:
+            await self._writer.run(send, self._settings.ping_interval_s)
+        except Gone as error:
+            raise _Ended(None, "Stalled" if error.has_stalled else _GONE) from error
+        failure = self._worker.failure
+        assert failure is not None  # noqa: S101 (why else would it return)
+        raise _Ended(closing_for(failure), failure.code)
 
     async def _close(self, closing: Closing, send: Send) -> None:
         code = _NO_STATUS if closing.close_code is None else closing.close_code
@@ -294,14 +256,7 @@ class SyncSocket:
                     await send({"type": "websocket.send", "text": frame.decode()})
                 await send({"type": "websocket.close", "code": code, "reason": closing.reason})
                 return
-        self._abort()
-
-    def _unsent_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self._writer.abort()
 
     # --- timers
 
@@ -309,7 +264,7 @@ class SyncSocket:
         """Wait for the next deadline, over and over: ping, first message, token expiry."""
         while True:
             now = self._clock.monotonic()
-            deadlines = [self._sent_at + self._settings.ping_interval_s]
+            deadlines = [self._writer.sent_at + self._settings.ping_interval_s]
             if self._is_silent:
                 deadlines.append(self._opened_at + self._settings.connect_timeout_s)
                 if now >= deadlines[-1]:
@@ -324,7 +279,7 @@ class SyncSocket:
                     raise _Ended(closing, expired.code)
                 deadlines.append(now + expires_in)
             if now >= deadlines[0]:
-                self._output.set()
+                self._writer.ping()
                 deadlines[0] = now + self._settings.ping_interval_s
             await self._wait_until(min(deadlines))
 
