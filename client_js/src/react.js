@@ -265,26 +265,41 @@ export function ParleyProviderWithAuth({ client, useAuth, children }) {
  */
 function useConfirmation(client, isSignedIn, fetchAccessToken) {
   const [confirmed, setConfirmed] = useState(/** @type {boolean | null} */ (null));
-  const signedIn = useRef(/** @type {Client | null} */ (null));
+  const fetchToken = isSignedIn ? fetchAccessToken : null;
+  // The client that was told of somebody, and whether somebody was signed in.
+  const told = useRef(/** @type {{client: Client | null, isSignedIn: boolean}} */ (NOT_TOLD));
   // A layout effect comes before all effects in which queries are asked for.
   useLayoutEffect(() => {
-    if (isSignedIn === false && signedIn.current === client) {
-      signedIn.current = null;
-      client.clearAuth();
+    const former = told.current.client === client ? told.current : NOT_TOLD;
+    if (isSignedIn === null) {
+      if (former === NOT_TOLD) client.setAuth(untilKnown);
+      return;
     }
-    if (!isSignedIn) return;
+    told.current = { client, isSignedIn };
+    if (fetchToken === null) {
+      // Only who signs out here takes their data with them: a provider may know of nobody because
+      // it could not ask.
+      if (former.isSignedIn) client.clearAuth();
+      else client.setAuth(ofNobody);
+      return;
+    }
     let isCurrent = true;
-    signedIn.current = client;
-    client.setAuth(fetchAccessToken, (answer) => {
+    client.setAuth(fetchToken, (answer) => {
       if (isCurrent) setConfirmed(answer);
     });
     return () => {
       isCurrent = false;
       setConfirmed(null);
     };
-  }, [client, isSignedIn, fetchAccessToken]);
+  }, [client, isSignedIn, fetchToken]);
   return confirmed;
 }
+
+const NOT_TOLD = { client: null, isSignedIn: false };
+
+/** @type {AuthProvider["fetchAccessToken"]} */
+const untilKnown = () => new Promise(() => {});
+const ofNobody = async () => null;
 
 /** @param {ConnectionState} state */
 const isShownOffline = ({ phase, account }) =>

@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { HandClient } from "./support/hand-client.js";
+import { loadFlavour } from "./support/react.js";
+import { FakeSupabase } from "./support/supabase.js";
+
+/** @import { AuthProvider, AuthState } from "../src/react.js" */
+/** @import { Flavour } from "./support/react.js" */
+
+const LOADING = { isLoading: true, isAuthenticated: false };
+const SIGNED_OUT = { isLoading: false, isAuthenticated: false };
+const SIGNED_IN = { isLoading: false, isAuthenticated: true };
+
+for (const name of /** @type {const} */ (["react", "preact"])) {
+  describe(`signing in under ${name}`, () => {
+    /** @type {Flavour} */
+    let flavour;
+    /** @type {ReturnType<Flavour["createRoot"]>} */
+    let root;
+    /** @type {HandClient} */
+    let client;
+    /** @type {AuthState[]} */
+    let seen;
+
+    before(async () => {
+      flavour = await loadFlavour(name);
+    });
+
+    afterEach(async () => {
+      await flavour.act(() => root.unmount());
+    });
+
+    after(() => globalThis.window.close());
+
+    /** @param {() => AuthProvider} useAuth */
+    async function show(useAuth) {
+      const { React, bindings, createRoot, act } = flavour;
+      client = new HandClient();
+      seen = [];
+      const page = () => {
+        seen.push(bindings.useParleyAuth());
+        bindings.useQuery(/** @type {any} */ ("chat:list"));
+        return null;
+      };
+      root = createRoot(document.createElement("div"));
+      const watch = client.watch.bind(client);
+      client.watch = (ref, args) => {
+        const watched = watch(ref, args);
+        const onUpdate = (/** @type {() => void} */ listener) => {
+          client.calls.push(["asks"]);
+          return watched.onUpdate(listener);
+        };
+        return { ...watched, onUpdate };
+      };
+      const render = () =>
+        act(() =>
+          root.render(
+            React.createElement(
+              bindings.ParleyProviderWithAuth,
+              { client: /** @type {any} */ (client), useAuth },
+              React.createElement(page),
+            ),
+          ),
+        );
+      await render();
+      return render;
+    }
+
+    const kinds = () => client.calls.map(([kind]) => kind);
+
+    test("is confirmed by the server, not by the provider", async () => {
+      const fetchAccessToken = async () => "token";
+      await show(() => ({ ...SIGNED_IN, fetchAccessToken }));
+      assert.deepEqual(seen.at(-1), LOADING);
+      assert.deepEqual(client.calls[0], ["setAuth", fetchAccessToken]);
+      await flavour.act(() => client.confirm?.(true));
+      assert.deepEqual(seen.at(-1), SIGNED_IN);
+      await flavour.act(() => client.confirm?.(false));
+      assert.deepEqual(seen.at(-1), SIGNED_OUT);
+      assert.deepEqual(kinds(), ["setAuth", "asks"]);
+    });
+
+    test("holds everything back while the provider is loading", async () => {
+      let auth = { ...LOADING, fetchAccessToken: async () => "token" };
+      const render = await show(() => auth);
+      assert.deepEqual(seen.at(-1), LOADING);
+      assert.deepEqual(kinds(), ["setAuth", "asks"]);
+      auth = { ...auth, ...SIGNED_IN };
+      await render();
+      await flavour.act(() => client.confirm?.(true));
+      assert.deepEqual(seen.at(-1), SIGNED_IN);
+      auth = { ...auth, isLoading: true };
+      await render();
+      assert.deepEqual(kinds(), ["setAuth", "asks", "setAuth"]);
+    });
+
+    test("removes somebody's data when they sign out, and not when nobody was here", async () => {
+      let auth = { ...SIGNED_OUT, fetchAccessToken: async () => "token" };
+      const render = await show(() => auth);
+      assert.deepEqual(seen.at(-1), SIGNED_OUT);
+      const nobody = /** @type {() => Promise<null>} */ (client.calls[0]?.[1]);
+      assert.equal(await nobody(), null);
+      auth = { ...auth, isAuthenticated: true };
+      await render();
+      await flavour.act(() => client.confirm?.(true));
+      auth = { ...auth, isAuthenticated: false };
+      await render();
+      assert.deepEqual(seen.at(-1), SIGNED_OUT);
+      assert.deepEqual(kinds(), ["setAuth", "asks", "setAuth", "clearAuth"]);
+    });
+
+    test("begins anew with another fetchAccessToken; what comes of the former counts no more", async () => {
+      let auth = { ...SIGNED_IN, fetchAccessToken: async () => "a" };
+      const render = await show(() => auth);
+      const { confirm } = client;
+      await flavour.act(() => confirm?.(true));
+      auth = { ...auth, fetchAccessToken: async () => "b" };
+      await render();
+      assert.deepEqual(seen.at(-1), LOADING);
+      await flavour.act(() => confirm?.(true));
+      assert.deepEqual(seen.at(-1), LOADING);
+      await flavour.act(() => client.confirm?.(true));
+      assert.deepEqual(seen.at(-1), SIGNED_IN);
+    });
+
+    test("counts whose data is shown as authenticated while nobody can be asked", async () => {
+      await show(() => ({ ...SIGNED_IN, fetchAccessToken }));
+      await flavour.act(() => client.setState({ phase: "offline", account: null }));
+      assert.deepEqual(seen.at(-1), LOADING);
+      await flavour.act(() => client.setState({ phase: "offline", account: "issuer|alice" }));
+      assert.deepEqual(seen.at(-1), SIGNED_IN);
+      await flavour.act(() => client.setState({ phase: "connected", account: "issuer|alice" }));
+      assert.deepEqual(seen.at(-1), LOADING);
+    });
+
+    const fetchAccessToken = async () => "token";
+
+    /** @param {FakeSupabase} supabase */
+    async function shown(supabase) {
+      await show(() => flavour.supabase.useSupabaseAuth(supabase));
+      // Its answers are promises, and all of them are kept by then.
+      await flavour.act(() => new Promise(setImmediate));
+    }
+
+    test("with Supabase gives its token, and signs out with it", async () => {
+      const supabase = new FakeSupabase("token-1", "token-2");
+      await shown(supabase);
+      const fetchToken = /** @type {AuthProvider["fetchAccessToken"]} */ (client.calls.at(-1)?.[1]);
+      assert.equal(await fetchToken({ forceRefreshToken: true }), "token-2");
+      await flavour.act(() => client.confirm?.(true));
+      assert.deepEqual(seen.at(-1), SIGNED_IN);
+      await flavour.act(() => supabase.signOut());
+      assert.deepEqual(seen.at(-1), SIGNED_OUT);
+      assert.equal(kinds().at(-1), "clearAuth");
+    });
+
+    test("with Supabase begins anew when another person signs in, not when a token is new", async () => {
+      const supabase = new FakeSupabase("token-1");
+      await shown(supabase);
+      const before = client.calls.length;
+      await flavour.act(() => supabase.signIn("alice", "token-2"));
+      assert.equal(client.calls.length, before);
+      await flavour.act(() => supabase.signIn("bob", "token-3"));
+      assert.equal(client.calls.at(-1)?.[0], "setAuth");
+      assert.equal(client.calls.length, before + 1);
+      assert.deepEqual(seen.at(-1), LOADING);
+    });
+
+    test("with Supabase knows of nobody without a session, and of somebody while it cannot ask", async () => {
+      await shown(new FakeSupabase());
+      assert.deepEqual(seen.at(-1), SIGNED_OUT);
+      await flavour.act(() => root.unmount());
+      const supabase = new FakeSupabase("token-1");
+      supabase.error = new Error("Failed to fetch");
+      await shown(supabase);
+      const fetchToken = /** @type {AuthProvider["fetchAccessToken"]} */ (client.calls.at(-1)?.[1]);
+      await assert.rejects(fetchToken({ forceRefreshToken: false }), /Failed to fetch/);
+      assert.deepEqual(seen.at(-1), LOADING);
+    });
+
+    test("stops listening to Supabase when it is not shown any more", async () => {
+      const supabase = new FakeSupabase("token-1");
+      await shown(supabase);
+      assert.equal(supabase.listeners.size, 1);
+      await flavour.act(() => root.render(null));
+      assert.equal(supabase.listeners.size, 0);
+    });
+  });
+}
