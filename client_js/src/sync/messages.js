@@ -147,14 +147,29 @@ function failure(message, fields) {
   return { status: "error", error };
 }
 
-/** @type {Record<string, (fields: Fields) => Pick<Modification, "type"> & object>} */
+/**
+ * Returns the type that `fields` say, if a table has it.
+ *
+ * @template {object} Table
+ * @param {Table} table
+ * @param {Fields} fields
+ */
+function known(table, fields) {
+  const type = field(fields, "type", "string");
+  if (!Object.hasOwn(table, type)) throw new Violation(`unknown ${type}`);
+  return /** @type {keyof Table} */ (type);
+}
+
 const MODIFICATIONS = {
-  QueryUpdated: (fields) => ({ type: "result", result: success(fields.value) }),
-  QueryFailed: (fields) => ({
+  QueryUpdated: (/** @type {Fields} */ fields) => ({
+    type: "result",
+    result: success(fields.value),
+  }),
+  QueryFailed: (/** @type {Fields} */ fields) => ({
     type: "result",
     result: failure(field(fields, "errorMessage", "string"), fields),
   }),
-  QueryPatched: (fields) => ({ type: "patch", patch: fields.patch }),
+  QueryPatched: (/** @type {Fields} */ fields) => ({ type: "patch", patch: fields.patch }),
   QueryRemoved: () => ({ type: "removed" }),
 };
 
@@ -164,8 +179,7 @@ const MODIFICATIONS = {
  */
 function modification(json) {
   const fields = object(json, "modification");
-  const read = MODIFICATIONS[field(fields, "type", "string")];
-  if (read === undefined) throw new Violation("unknown modification");
+  const read = MODIFICATIONS[known(MODIFICATIONS, fields)];
   const journal = fields.journal ?? null;
   if (journal !== null) field(fields, "journal", "string");
   return /** @type {Modification} */ ({
@@ -232,10 +246,8 @@ export function parseMessage(text) {
     throw new Violation("no JSON");
   }
   const fields = object(json, "message");
-  const type = field(fields, "type", "string");
-  if (!Object.hasOwn(MESSAGES, type)) throw new Violation("unknown message");
-  const read = MESSAGES[/** @type {ServerMessage["type"]} */ (type)];
-  return /** @type {ServerMessage} */ ({ type, ...read(fields) });
+  const type = known(MESSAGES, fields);
+  return /** @type {ServerMessage} */ ({ type, ...MESSAGES[type](fields) });
 }
 
 /**
