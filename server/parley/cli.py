@@ -1,4 +1,4 @@
-"""The command `parley`: serve, migrate, token, doctor, psql."""
+"""The command `parley`: serve, migrate, token, codegen, doctor, psql."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, NoReturn
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,8 @@ from parley.auth.development import mint_token
 from parley.clock import SystemClock
 from parley.config import Settings
 from parley.errors import ParleyError, SetupError
+from parley.functions.codegen import generate
+from parley.functions.registry import Registry
 from parley.store import embedded, hosting
 from parley.store.checkup import examine
 from parley.store.migrations import migrate as migrate_database
@@ -35,6 +38,9 @@ app = typer.Typer(
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")]
+Functions = Annotated[
+    str | None, typer.Option(help="Modules to serve, separated by commas (PARLEY_FUNCTIONS).")
+]
 
 
 @app.command()
@@ -42,15 +48,11 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 3210,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
-    functions: Annotated[
-        str | None, typer.Option(help="Modules to serve, separated by commas (PARLEY_FUNCTIONS).")
-    ] = None,
+    functions: Functions = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Without DATABASE_URL, with an embedded Postgres."""
-    environ = {**os.environ, **({"PARLEY_FUNCTIONS": functions} if functions else {})}
-    settings = Settings.from_env(environ)
+    settings = _settings_for(functions)
     settings = replace(settings, is_development=devmode.is_development(settings, host))
-    sys.path.insert(0, "")  # an app's own modules may lie where it is started
     devmode.registry_of(settings)  # what is wrong with functions is said before all else
     # Before and after the web server listens for these: leave in order, so that Postgres stops.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,6 +103,26 @@ def token(
     typer.echo(signed)
 
 
+@app.command()
+def codegen(
+    out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("_generated"),
+    functions: Functions = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if anything would change.")
+    ] = False,
+) -> None:
+    """Write TypeScript types of the functions: api.d.ts, api.js, dataModel.d.ts."""
+    files = generate(Registry.from_modules(_settings_for(functions).functions))
+    stale = [name for name, text in files.items() if _read(out / name) != text]
+    if check and stale:
+        raise SetupError(f"{', '.join(stale)} in {out} out of date: run `parley codegen` again.")
+    if stale:
+        out.mkdir(parents=True, exist_ok=True)
+    for name in stale:
+        (out / name).write_text(files[name])
+    typer.echo(f"Up to date: {', '.join(files)} in {out}.")
+
+
 @app.command(name="doctor")
 def diagnose(host: Host = "127.0.0.1", port: Port = 3210) -> None:
     """Say in words what is wrong with the set-up; exit with 1 when Parley could not work."""
@@ -145,6 +167,17 @@ def main() -> None:
     except ParleyError as error:
         typer.echo(f"parley: {error.message}", err=True)
         sys.exit(1)
+
+
+def _settings_for(functions: str | None) -> Settings:
+    """Return the settings, with these modules if any are named."""
+    sys.path.insert(0, "")  # an app's own modules may lie where it is started
+    environ = {**os.environ, **({"PARLEY_FUNCTIONS": functions} if functions else {})}
+    return Settings.from_env(environ)
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
 
 
 def _exit_on_signal(_number: int, _frame: object) -> NoReturn:

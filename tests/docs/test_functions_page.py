@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from parley.errors import AppError, ArgumentsInvalid, Internal, WriteRejected
+from parley.functions.codegen import generate
 from parley.functions.registry import Registry
 from parley.identity import Identity
 from parley.store.sql import DEFINITIONS
@@ -60,6 +61,15 @@ def test_the_app_registers_under_the_paths_that_the_page_names(myapp: str) -> No
 
     assert {"notes:list", "notes:add", "reading:page", "writing:change"} <= paths
     assert {"assistant:summarize", "assistant:keep"} <= paths
+
+
+def test_the_types_of_the_app_are_as_the_page_says(myapp: str) -> None:
+    text = generate(Registry.from_modules([myapp]))["api.d.ts"]
+
+    assert 'list: Reference<"query", { done?: boolean }, Note[]>;' in text
+    assert 'add: Reference<"mutation", { body: string; due?: number }, Id<"notes">>;' in text
+    assert "  due?: number;\n" in text
+    assert "keep" not in text
 
 
 async def test_notes_are_added_listed_and_changed(app: App, ann: Identity) -> None:

@@ -139,3 +139,38 @@ def test_the_doctor_fails_when_parley_could_not_work(monkeypatch: pytest.MonkeyP
     assert "PROBLEM The database is out of reach" in done.stdout
     assert "PROBLEM No authentication is configured" in done.stdout
     assert "secret-word" not in done.stdout
+
+
+def test_codegen_writes_files_that_are_then_up_to_date(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "_generated"
+
+    assert run("codegen", "--out", str(out)).exit_code == 0
+    first = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+
+    assert set(first) == {"api.d.ts", "api.js", "dataModel.d.ts"}
+    assert run("codegen", "--out", str(out), "--check").exit_code == 0
+    assert run("codegen", "--out", str(out)).exit_code == 0
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == first
+
+
+def test_codegen_check_fails_on_files_that_lag_behind_and_leaves_them(tmp_path: Path) -> None:
+    run("codegen", "--out", str(tmp_path))
+    (tmp_path / "api.d.ts").write_text("old")
+    (tmp_path / "api.js").unlink()
+
+    checked = run("codegen", "--out", str(tmp_path), "--check")
+
+    assert isinstance(checked.exception, SetupError)
+    assert checked.exception.message == (
+        f"api.d.ts, api.js in {tmp_path} out of date: run `parley codegen` again."
+    )
+    assert (tmp_path / "api.d.ts").read_text() == "old"
+    assert not (tmp_path / "api.js").exists()
+
+
+def test_codegen_takes_the_functions_that_are_named(tmp_path: Path) -> None:
+    run("codegen", "--out", str(tmp_path), "--functions", "tests.support.functions")
+
+    text = (tmp_path / "api.d.ts").read_text()
+    assert "probe: {" in text
+    assert "conversations: {" not in text

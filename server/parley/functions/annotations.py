@@ -6,10 +6,18 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, NotRequired, Required, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    Required,
+    is_typeddict,
+)
 
 from parley.errors import SetupError
 from parley.functions.validators import (
@@ -190,22 +198,35 @@ def _union_of(members: Iterable[Validator]) -> Validator:
 def _object(annotation: Any, outer: _Outer) -> Object:
     if annotation in outer:
         raise SetupError(f"{annotation.__qualname__} contains itself; use Any for the inner one")
-    build = partial(_field, annotation, outer=(*outer, annotation))
-    hints = typing.get_type_hints(annotation, include_extras=True)
-    return Object(tuple(build(name, hint) for name, hint in hints.items()))
+    inside = (*outer, annotation)
+    return Object(tuple(_field(annotation, hint, inside) for hint in fields_of(annotation)))
 
 
-def _field(owner: Any, name: str, hint: Any, *, outer: _Outer) -> Field:
-    # `__optional_keys__` knows `total=False` but not a NotRequired that was written as text
-    # (`from __future__ import annotations`); the evaluated hint knows the latter.
-    is_optional = name in owner.__optional_keys__
-    if typing.get_origin(hint) in (NotRequired, Required):
-        is_optional = typing.get_origin(hint) is NotRequired
-        (hint,) = typing.get_args(hint)
+class FieldHint(NamedTuple):
+    """A field of a TypedDict: its evaluated annotation, without what says that it may be absent."""
+
+    name: str
+    annotation: Any
+    is_optional: bool
+
+
+def fields_of(owner: Any) -> Iterator[FieldHint]:
+    """Yield the fields of a TypedDict, inherited ones too."""
+    for name, hint in typing.get_type_hints(owner, include_extras=True).items():
+        # `__optional_keys__` knows `total=False` but not a NotRequired that was written as text
+        # (`from __future__ import annotations`); the evaluated hint knows the latter.
+        is_optional = name in owner.__optional_keys__
+        if typing.get_origin(hint) in (NotRequired, Required):
+            is_optional = typing.get_origin(hint) is NotRequired
+            (hint,) = typing.get_args(hint)
+        yield FieldHint(name, hint, is_optional or _is_opt(hint))
+
+
+def _field(owner: Any, hint: FieldHint, outer: _Outer) -> Field:
     try:
-        return Field(name, _present(hint, outer), is_optional or _is_opt(hint))
+        return Field(hint.name, _present(hint.annotation, outer), hint.is_optional)
     except SetupError as error:
-        raise SetupError(f"{owner.__qualname__}.{name}: {error.message}") from None
+        raise SetupError(f"{owner.__qualname__}.{hint.name}: {error.message}") from None
 
 
 def _is_opt(annotation: Any) -> bool:
