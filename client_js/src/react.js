@@ -24,9 +24,10 @@ import { pathOf } from "./paths.js";
 import { LivePages } from "./react/live-pages.js";
 
 /** @import { ReactNode } from "react" */
-/** @import { Client, ClientOptions, MutationHandle, OutboxItem } from "./client.js" */
+/** @import { Client, ClientOptions, OutboxItem } from "./client.js" */
+/** @import { MutationHandle } from "./handle.js" */
 /** @import { PaginationOptions, ShownPages } from "./react/live-pages.js" */
-/** @import { OptionalArgs, ArgsOrSkip, ConnectionState, FunctionArgs, FunctionReference, FunctionReturnType, OptimisticUpdate, Watch } from "./types.js" */
+/** @import { ArgsOrSkip, ConnectionState, FunctionArgs, FunctionReference, FunctionReturnType, OptimisticUpdate, OptionalArgs, Reference, Watch } from "./types.js" */
 
 const ClientContext = createContext(/** @type {Client | null} */ (null));
 const AuthContext = createContext(/** @type {AuthState | null} */ (null));
@@ -66,7 +67,7 @@ function useProvided(context, provider) {
  * Returns a query's result, and renders again whenever it changes: undefined while it is loading;
  * the same object as long as nothing changed. Throws the query's failure.
  *
- * @template {FunctionReference<"query">} Ref
+ * @template {Reference<"query">} Ref
  * @param {Ref} ref
  * @param {ArgsOrSkip<Ref>} rest the arguments; "skip" asks nothing
  * @returns {FunctionReturnType<Ref> | undefined}
@@ -79,7 +80,7 @@ export function useQuery(ref, ...rest) {
 /**
  * Returns whether what `useQuery` shows is from this device and not yet confirmed.
  *
- * @template {FunctionReference<"query">} Ref
+ * @template {Reference<"query">} Ref
  * @param {Ref} ref
  * @param {ArgsOrSkip<Ref>} rest
  * @returns {boolean}
@@ -90,7 +91,7 @@ export function useIsStale(ref, ...rest) {
 }
 
 /**
- * @param {FunctionReference<"query">} ref
+ * @param {Reference<"query">} ref
  * @param {Record<string, any> | "skip"} [args]
  * @returns {Watch<any> | null} the same one for equal arguments
  */
@@ -119,7 +120,7 @@ function useSubscribe(watch) {
  * A mutation to call. What it returns is a promise of the mutation's value that also says how far
  * the write has come: stored on this device, sent, committed, failed.
  *
- * @template {FunctionReference<"mutation">} Ref
+ * @template {Reference<"mutation">} Ref
  * @typedef {((...rest: OptionalArgs<Ref>) => MutationHandle<FunctionReturnType<Ref>>)
  *   & {withOptimisticUpdate: (update: OptimisticUpdate<FunctionArgs<Ref>>) => ReactMutation<Ref>}} ReactMutation
  */
@@ -130,7 +131,7 @@ function useSubscribe(watch) {
  * Its `withOptimisticUpdate(update)` returns one whose effect shows at once. The update is also
  * used for writes of other tabs and of before a reload: it should depend on the arguments only.
  *
- * @template {FunctionReference<"mutation">} Ref
+ * @template {Reference<"mutation">} Ref
  * @param {Ref} ref
  * @returns {ReactMutation<Ref>}
  */
@@ -162,7 +163,7 @@ function mutationOf(client, path, optimisticUpdate) {
 /**
  * Returns a function that calls an action; the same function in every render.
  *
- * @template {FunctionReference<"action">} Ref
+ * @template {Reference<"action">} Ref
  * @param {Ref} ref
  * @returns {(...rest: OptionalArgs<Ref>) => Promise<FunctionReturnType<Ref>>}
  */
@@ -266,21 +267,14 @@ export function ParleyProviderWithAuth({ client, useAuth, children }) {
 function useConfirmation(client, isSignedIn, fetchAccessToken) {
   const [confirmed, setConfirmed] = useState(/** @type {boolean | null} */ (null));
   const fetchToken = isSignedIn ? fetchAccessToken : null;
-  // The client that was told of somebody, and whether somebody was signed in.
-  const told = useRef(/** @type {{client: Client | null, isSignedIn: boolean}} */ (NOT_TOLD));
+  // Which client was told, and whether of somebody.
+  const told = useRef({ client: /** @type {Client | null} */ (null), isSignedIn: false });
   // A layout effect comes before all effects in which queries are asked for.
   useLayoutEffect(() => {
-    const former = told.current.client === client ? told.current : NOT_TOLD;
-    if (isSignedIn === null) {
-      if (former === NOT_TOLD) client.setAuth(untilKnown);
-      return;
-    }
-    told.current = { client, isSignedIn };
+    const wasSignedIn = told.current.client === client ? told.current.isSignedIn : null;
+    if (isSignedIn !== null) told.current = { client, isSignedIn };
     if (fetchToken === null) {
-      // Only who signs out here takes their data with them: a provider may know of nobody because
-      // it could not ask.
-      if (former.isSignedIn) client.clearAuth();
-      else client.setAuth(ofNobody);
+      tellOfNobody(client, isSignedIn, wasSignedIn);
       return;
     }
     let isCurrent = true;
@@ -295,7 +289,20 @@ function useConfirmation(client, isSignedIn, fetchAccessToken) {
   return confirmed;
 }
 
-const NOT_TOLD = { client: null, isSignedIn: false };
+/**
+ * Only who signs out here takes their data with them: a provider may also know of nobody because it
+ * could not ask.
+ *
+ * @param {Client} client
+ * @param {boolean | null} isSignedIn
+ * @param {boolean | null} wasSignedIn null: the client was told nothing yet
+ */
+function tellOfNobody(client, isSignedIn, wasSignedIn) {
+  if (wasSignedIn && isSignedIn === false) client.clearAuth();
+  else if (client.connectionState().account === "guest") return;
+  else if (isSignedIn === false) client.setAuth(ofNobody);
+  else if (wasSignedIn === null) client.setAuth(untilKnown);
+}
 
 /** @type {AuthProvider["fetchAccessToken"]} */
 const untilKnown = () => new Promise(() => {});

@@ -168,20 +168,26 @@
  */
 
 /**
+ * What names a function: a reference, or its path as text, of which no types are known.
+ * @template {"query" | "mutation" | "action"} [Kind="query" | "mutation" | "action"]
+ * @typedef {FunctionReference<Kind> | string} Reference
+ */
+
+/**
  * What a function is called with: one object.
- * @template {FunctionReference} Ref
- * @typedef {Ref["_args"]} FunctionArgs
+ * @template Ref
+ * @typedef {Ref extends {_args: infer Args} ? Args : any} FunctionArgs
  */
 
 /**
  * What a function gives.
- * @template {FunctionReference} Ref
- * @typedef {Ref["_returnType"]} FunctionReturnType
+ * @template Ref
+ * @typedef {Ref extends {_returnType: infer Return} ? Return : any} FunctionReturnType
  */
 
 /**
  * The parameters after a reference: the arguments may be left out where a function takes none.
- * @template {FunctionReference} Ref
+ * @template Ref
  * @typedef {FunctionArgs<Ref> extends Record<string, never>
  *   ? [args?: Record<string, never>]
  *   : [args: FunctionArgs<Ref>]} OptionalArgs
@@ -189,7 +195,7 @@
 
 /**
  * As `OptionalArgs`, with options after them.
- * @template {FunctionReference} Ref
+ * @template Ref
  * @template Options
  * @typedef {FunctionArgs<Ref> extends Record<string, never>
  *   ? [args?: Record<string, never>, options?: Options]
@@ -198,7 +204,7 @@
 
 /**
  * As `OptionalArgs`, for hooks: "skip" asks nothing.
- * @template {FunctionReference} Ref
+ * @template Ref
  * @typedef {FunctionArgs<Ref> extends Record<string, never>
  *   ? [args?: Record<string, never> | "skip"]
  *   : [args: FunctionArgs<Ref> | "skip"]} ArgsOrSkip
@@ -209,9 +215,9 @@
  * what is not known or has failed; `getAllQueries` all that are watched, with any arguments;
  * `setQuery` works also where nobody watches the query yet. No value may be changed in place.
  * @typedef {{
- *   getQuery<Ref extends FunctionReference<"query">>(ref: Ref, ...rest: OptionalArgs<Ref>): FunctionReturnType<Ref> | undefined,
- *   setQuery<Ref extends FunctionReference<"query">>(ref: Ref, args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined): void,
- *   getAllQueries<Ref extends FunctionReference<"query">>(ref: Ref): {args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined}[]
+ *   getQuery<Ref extends Reference<"query">>(ref: Ref, ...rest: OptionalArgs<Ref>): FunctionReturnType<Ref> | undefined,
+ *   setQuery<Ref extends Reference<"query">>(ref: Ref, args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined): void,
+ *   getAllQueries<Ref extends Reference<"query">>(ref: Ref): {args: FunctionArgs<Ref>, value: FunctionReturnType<Ref> | undefined}[]
  * }} LocalStore
  */
 

@@ -289,7 +289,10 @@ export class View {
    */
   #store(writes) {
     const levels = [writes, this.#overlay];
-    /** @param {QueryToken} token */
+    /**
+     * @param {QueryToken} token
+     * @returns {any}
+     */
     const read = (token) => {
       const level = levels.find((one) => one.has(token));
       const result = level === undefined ? this.#base.get(token)?.result : level.get(token);

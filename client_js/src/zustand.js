@@ -11,13 +11,13 @@
  */
 
 /** @import { Client } from "./client.js" */
-/** @import { FunctionArgs, FunctionReference, FunctionReturnType } from "./types.js" */
+/** @import { FunctionArgs, FunctionReturnType, Reference } from "./types.js" */
 
 /**
  * Returns what `create` and `createStore` of zustand take. The query is asked for until the state's
  * `stop()` is called. `value` is undefined while it loads.
  *
- * @template {FunctionReference<"query">} Ref
+ * @template {Reference<"query">} Ref
  * @param {Client} client
  * @param {Ref} ref
  * @param {FunctionArgs<Ref>} args

@@ -32,10 +32,14 @@ for (const name of /** @type {const} */ (["react", "preact"])) {
 
     after(() => globalThis.window.close());
 
-    /** @param {() => AuthProvider} useAuth */
-    async function show(useAuth) {
+    /**
+     * @param {() => AuthProvider} useAuth
+     * @param {Record<string, unknown>} [state] of the connection
+     */
+    async function show(useAuth, state = { phase: "connecting", account: null }) {
       const { React, bindings, createRoot, act } = flavour;
       client = new HandClient();
+      client.setState(state);
       seen = [];
       const page = () => {
         seen.push(bindings.useParleyAuth());
@@ -66,10 +70,10 @@ for (const name of /** @type {const} */ (["react", "preact"])) {
       return render;
     }
 
+    const fetchAccessToken = async () => "token";
     const kinds = () => client.calls.map(([kind]) => kind);
 
     test("is confirmed by the server, not by the provider", async () => {
-      const fetchAccessToken = async () => "token";
       await show(() => ({ ...SIGNED_IN, fetchAccessToken }));
       assert.deepEqual(seen.at(-1), LOADING);
       assert.deepEqual(client.calls[0], ["setAuth", fetchAccessToken]);
@@ -109,6 +113,18 @@ for (const name of /** @type {const} */ (["react", "preact"])) {
       assert.deepEqual(kinds(), ["setAuth", "asks", "setAuth", "clearAuth"]);
     });
 
+    test("leaves a guest a guest until somebody signs in", async () => {
+      let auth = { ...LOADING, fetchAccessToken };
+      const guest = { phase: "guest", account: "guest" };
+      const render = await show(() => auth, guest);
+      auth = { ...auth, isLoading: false };
+      await render();
+      assert.deepEqual(kinds(), ["asks"]);
+      auth = { ...auth, isAuthenticated: true };
+      await render();
+      assert.deepEqual(client.calls.at(-1), ["setAuth", fetchAccessToken]);
+    });
+
     test("begins anew with another fetchAccessToken; what comes of the former counts no more", async () => {
       let auth = { ...SIGNED_IN, fetchAccessToken: async () => "a" };
       const render = await show(() => auth);
@@ -132,8 +148,6 @@ for (const name of /** @type {const} */ (["react", "preact"])) {
       await flavour.act(() => client.setState({ phase: "connected", account: "issuer|alice" }));
       assert.deepEqual(seen.at(-1), LOADING);
     });
-
-    const fetchAccessToken = async () => "token";
 
     /** @param {FakeSupabase} supabase */
     async function shown(supabase) {
