@@ -60,7 +60,7 @@ WRONG = {
     "a word that is none of the literals":
         'useMutation(api.conversations.addMessage)({ conversationId, role: "bot", content: "" })',
     "a misspelt field":
-        'useMutation(api.conversations.update)({ conversationId, titel: "x" })',
+        'useMutation(api.conversations.update)({ conversationId, titled: "x" })',
     "a nested field too few":
         'useMutation(api.conversations.addMessage)({ conversationId, role: "user", content: "",'
         ' citations: [{ title: "t" }] })',
