@@ -7,7 +7,8 @@ import { test } from "node:test";
 const PURE = ["types.js", "values.js", "errors.js", "paths.js", "tokens.js"];
 const CORE = [...PURE, "view.js", "sync"];
 const KEPT = ["storage", "outbox.js", "results.js", "accounts.js", "ids.js"];
-const SHELL = ["env.js", "tabs", "transport.js", "scope.js", "client.js", "api.js"];
+const PARTS = ["handle.js", "identity.js", "connection-state.js", "lead.js", "current.js"];
+const SHELL = [...PARTS, "env.js", "tabs", "transport.js", "scope.js", "client.js", "api.js"];
 
 /** @type {Record<string, string[]>} */
 const MAY_IMPORT = {
@@ -29,6 +30,11 @@ const MAY_IMPORT = {
   "api.js": PURE,
   tabs: [...PURE, "tabs"],
   "transport.js": CORE,
+  "handle.js": PURE,
+  "connection-state.js": [...PURE, "tabs"],
+  "current.js": [...CORE, ...KEPT, "scope.js"],
+  "identity.js": [...CORE, ...KEPT],
+  "lead.js": [...CORE, ...KEPT, "transport.js", "tabs"],
   "scope.js": [...CORE, ...KEPT, ...SHELL],
   "client.js": [...CORE, ...KEPT, ...SHELL],
   "index.js": [...CORE, ...KEPT, ...SHELL],

@@ -309,8 +309,7 @@ export class TokenKeeper {
 const textOf = (error) => (error instanceof Error ? error.message : String(error));
 
 /**
- * Returns what a token says of itself; null if it is no JSON Web Token with an issuer and a
- * subject. Nothing is verified here: that is the server's.
+ * Returns what a token says of itself; null if it is no JSON Web Token with a subject. Nothing is verified here: that is the server's.
  *
  * @param {unknown} token
  * @returns {Claims | null}
@@ -321,8 +320,9 @@ export function claimsOf(token) {
     const raw = atob(payload.replaceAll("-", "+").replaceAll("_", "/"));
     const bytes = Uint8Array.from(raw, (letter) => letter.charCodeAt(0));
     const { iss, sub, iat, exp } = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof iss !== "string" || typeof sub !== "string") return null;
-    return { account: `${iss}|${sub}`, issuedAt: msOf(iat), expiresAt: msOf(exp) };
+    if (typeof sub !== "string") return null;
+    // Tokens of development, and of servers with one issuer only, name none.
+    return { account: `${iss ?? ""}|${sub}`, issuedAt: msOf(iat), expiresAt: msOf(exp) };
   } catch {
     return null;
   }

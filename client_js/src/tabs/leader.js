@@ -116,12 +116,12 @@ export class Tabs {
 
   /**
    * @param {string} tab
-   * @param {ToTab} message
+   * @param {ToTab | Notice} message
    */
   toTab(tab, message) {
     const { leader } = this;
     if (tab === this.id) this.#events.onMessage(message);
-    else if (leader) this.#postTo(tab, { ...message, leader });
+    else if (leader) this.#postTo(tab, /** @type {Message} */ ({ ...message, leader }));
   }
 
   /** @param {Notice} message heard by all other tabs */

@@ -51,15 +51,17 @@
  * @property {number} retries
  * @property {string | null} reason
  * @property {number | null} retryAt
- * @property {"open" | "offline" | "broken"} state
+ * @property {string | null} broken what the server said is wrong with this client, if it did
  * @property {boolean} isConfirmed whether the server accepted the token
  * @property {{reason: string, retryAt: number | null} | null} needsAuth
  */
 
 /**
- * What a leader says to a tab.
+ * What a leader says to a tab. `settled` is what became of mutations, beside the results: done
+ * ones count when the tab has results at their ts; `unknown` are in the outbox no more, and it is
+ * not known why.
  * @typedef {{type: "change", change: Change}
- *   | {type: "settled", done: Completion[], failed: {requestId: number, failure: Failure}[], unknown: number[]}
+ *   | {type: "settled", done: Completion[], unknown: number[]}
  *   | {type: "sent", requestIds: number[], actions: number[]}
  *   | {type: "acted", id: number, result: Result}
  *   | {type: "line", line: Line}} ToTab

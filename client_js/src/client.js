@@ -1,0 +1,493 @@
+/**
+ * The client: one for each tab. It knows who is here, opens that account's scope, and moves what
+ * the application watches over when it becomes another one.
+ *
+ * @module
+ */
+
+/** @import {ConnectionState, Env, FunctionReference, Json, OptimisticUpdate, OutboxEntry, QueryToken, Value, Watch} from "./types.js" */
+/** @import {MutationHandle} from "./handle.js" */
+/** @import {FetchToken} from "./identity.js" */
+/** @import {News} from "./transport.js" */
+
+import { connectionState } from "./connection-state.js";
+import { Current } from "./current.js";
+import { createEnv } from "./env.js";
+import { fromFailure, ParleyError } from "./errors.js";
+import { Write } from "./handle.js";
+import { Identity } from "./identity.js";
+import { newId } from "./ids.js";
+import { Outbox } from "./outbox.js";
+import { pathOf } from "./paths.js";
+import { queryToken } from "./tokens.js";
+import { decodeValue, encodeValue } from "./values.js";
+
+const MAX_CACHE_BYTES = 32 * 2 ** 20;
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {Record<string, OptimisticUpdate>} [optimisticUpdates] by path of the mutation
+ * @property {Record<string, (args: any) => unknown>} [localResults] by path of the query: what a guest has who wrote nothing
+ * @property {"auto" | "memory"} [storage] memory: nothing outlives the page
+ * @property {boolean} [tabs] false: this tab has a socket of its own
+ * @property {number} [maxCacheBytes] of results kept on this device, for each account; 32 MiB if not given
+ * @property {boolean} [guest] begins as a guest: nothing is sent
+ * @property {boolean} [expectAuth] sends and shows nothing before `setAuth`
+ * @property {Partial<Env>} [env] replaces parts of the outside
+ */
+
+/**
+ * One write that the server is not known to have done.
+ *
+ * @typedef {object} OutboxItem
+ * @property {string} key
+ * @property {string} path
+ * @property {Value} args
+ * @property {OutboxEntry["state"]} state
+ * @property {Error | null} error
+ * @property {number} storedAt ms since the epoch
+ * @property {() => Promise<MutationHandle>} retry if it failed
+ * @property {() => Promise<void>} discard if it failed, or was never sent
+ */
+
+/**
+ * What a listener of a query is given: `value`, or `error` if it failed.
+ *
+ * @typedef {{value: any, error: Error | null, isStale: boolean}} QueryResult
+ */
+
+/** @typedef {FunctionReference<any> | string} Reference */
+
+/** See `createClient`. */
+export class Client {
+  #env;
+  #current;
+  #identity;
+  #isClosed = false;
+  /** @type {Map<string, Write>} */
+  #writes = new Map();
+  /** @type {Map<string, OptimisticUpdate>} */
+  #updates = new Map();
+  /** @type {Set<() => void>} */
+  #stateListeners = new Set();
+  /** @type {Set<() => void>} */
+  #outboxListeners = new Set();
+  /** @type {OutboxEntry[]} what `#items` was made of */
+  #entries = [];
+  /** @type {OutboxItem[]} */
+  #items = [];
+  /** @type {ConnectionState} */
+  #state;
+  /** @type {((isAuthenticated: boolean) => void) | null} */
+  #onAuthChange = null;
+  /** @type {boolean | null} */
+  #isAuthenticated = null;
+  #cancelStart = () => {};
+  #stopOnline;
+
+  /**
+   * @param {string} url of the deployment
+   * @param {ClientOptions} options
+   */
+  constructor(url, options) {
+    const { tabs = true, storage, maxCacheBytes = MAX_CACHE_BYTES, localResults = {} } = options;
+    this.#env = createEnv(options.env);
+    for (const [path, update] of Object.entries(options.optimisticUpdates ?? {})) {
+      this.#updates.set(pathOf(path), update);
+    }
+    this.#current = new Current({
+      env: this.#env,
+      url,
+      useDisk: storage !== "memory",
+      useTabs: tabs,
+      maxCacheBytes,
+      updates: this.#updates,
+      writes: this.#writes,
+      localResults,
+      onChange: () => this.#update(),
+      onAuth: (news) => this.#onAuth(news),
+      needsAuth: () => this.#identity.needsAuth,
+    });
+    this.#identity = new Identity(this.#env, () => this.#current.registry(), {
+      onAccount: (account, token) => this.#current.enter(account, token),
+      onHold: () => this.#current.hold(),
+      onState: () => {
+        this.#current.scope?.setNeedsAuth(this.#identity.needsAuth);
+        this.#update();
+      },
+    });
+    this.#state = this.#makeState(null);
+    this.#stopOnline = this.#env.onOnlineChange(() => this.#update());
+    if (options.guest) this.setGuest();
+    // An application that signs in says so at once: nothing is asked as nobody before.
+    else if (!options.expectAuth) {
+      this.#cancelStart = this.#env.after(() => this.#current.enter("anonymous", null), 0);
+    }
+  }
+
+  // --- Queries, mutations, actions ---
+
+  /**
+   * Watches a query: `listener` is called at once when something is known of it, and whenever that
+   * changed, after everything else that changed with it did.
+   *
+   * @param {Reference} ref
+   * @param {Record<string, unknown>} args
+   * @param {(result: QueryResult) => void} listener
+   * @returns {() => void} ends it
+   */
+  subscribe(ref, args, listener) {
+    const { token, onUpdate } = this.watch(ref, args);
+    const tell = () => {
+      const { scope } = this.#current;
+      const result = scope?.view.shown(token);
+      if (!result) return;
+      const isStale = scope?.view.isStale(token) ?? true;
+      if (result.status === "success") listener({ value: result.value, error: null, isStale });
+      else listener({ value: undefined, error: fromFailure(result.error), isStale });
+    };
+    const stop = onUpdate(tell);
+    tell();
+    return stop;
+  }
+
+  /**
+   * Returns the first result that the server confirms.
+   *
+   * @param {Reference} ref
+   * @param {Record<string, unknown>} [args]
+   * @returns {Promise<any>}
+   */
+  query(ref, args = {}) {
+    return new Promise((resolve, reject) => {
+      const stop = this.subscribe(ref, args, ({ value, error, isStale }) => {
+        if (isStale) return;
+        queueMicrotask(() => stop());
+        if (error) reject(error);
+        else resolve(value);
+      });
+    });
+  }
+
+  /**
+   * Runs a mutation: shows its optimistic effect at once, stores it, sends it when that is
+   * possible. The handle is a promise of its value.
+   *
+   * @param {Reference} ref
+   * @param {Record<string, unknown>} [args]
+   * @param {{optimisticUpdate?: OptimisticUpdate}} [options]
+   * @returns {MutationHandle<any>}
+   * @throws {ParleyError} code InvalidValue: an argument is none; the message names it.
+   */
+  mutation(ref, args = {}, { optimisticUpdate } = {}) {
+    const json = encodeValue(args);
+    const write = this.#follow(newId(), pathOf(ref), json, optimisticUpdate);
+    this.#current.use((scope) => scope.write(write));
+    return write.handle;
+  }
+
+  /**
+   * Runs an action, at most once; not while there is no connection.
+   *
+   * @param {Reference} ref
+   * @param {Record<string, unknown>} [args]
+   * @returns {Promise<any>}
+   */
+  action(ref, args = {}) {
+    const path = pathOf(ref);
+    const json = encodeValue(args);
+    return new Promise((resolve) => {
+      this.#current.use((scope) => resolve(scope.act(path, json)));
+    });
+  }
+
+  /**
+   * Returns one query, for bindings; asks for nothing before somebody calls its `onUpdate`.
+   *
+   * @param {Reference} ref
+   * @param {Record<string, unknown>} [args]
+   * @returns {Watch<any>}
+   */
+  watch(ref, args = {}) {
+    const path = pathOf(ref);
+    const json = encodeValue(args);
+    const token = queryToken(path, json);
+    const query = { token, path, args: json };
+    return {
+      token,
+      localResult: () => this.#localResult(token),
+      isStale: () => this.#current.scope?.view.isStale(token) ?? true,
+      journal: () => this.#current.scope?.view.journal(token) ?? null,
+      onUpdate: (listener) => this.#current.watch(query, listener),
+    };
+  }
+
+  /**
+   * Returns what is shown of a query that somebody watches; undefined while nothing is known.
+   *
+   * @param {Reference} ref
+   * @param {Record<string, unknown>} [args]
+   * @returns {any}
+   * @throws {ParleyError} the query failed.
+   */
+  localResult(ref, args = {}) {
+    return this.watch(ref, args).localResult();
+  }
+
+  /**
+   * Says what a mutation is expected to do, so that it shows at once: in all tabs that know it,
+   * and again after a reload.
+   *
+   * @param {Reference} ref
+   * @param {OptimisticUpdate} update
+   */
+  registerOptimisticUpdate(ref, update) {
+    const path = pathOf(ref);
+    this.#updates.set(path, update);
+    this.#current.scope?.showUpdates(path);
+  }
+
+  // --- Who is here ---
+
+  /**
+   * Signs in: tokens are asked for with `fetchToken`, now and whenever a new one is needed.
+   *
+   * @param {FetchToken} fetchToken null from it: nobody is signed in
+   * @param {(isAuthenticated: boolean) => void} [onChange] what the server says, or that there is no token
+   */
+  setAuth(fetchToken, onChange) {
+    this.#cancelStart();
+    this.#onAuthChange = onChange ?? null;
+    this.#isAuthenticated = null;
+    this.#identity.setAuth(fetchToken);
+  }
+
+  /** Signs out. Results kept on this device go; what is unsent stays, until that account is back. */
+  clearAuth() {
+    this.#cancelStart();
+    this.#onAuthChange = null;
+    this.#current.scope?.clearResults().catch(() => {});
+    this.#identity.clearAuth();
+  }
+
+  /**
+   * Signs out, and removes all that is kept of the account on this device.
+   *
+   * @param {{discardUnsent?: boolean}} [options]
+   * @throws {ParleyError} code UnsentWrites: there are writes that would be lost; nothing is removed.
+   */
+  async logout({ discardUnsent = false } = {}) {
+    const scope = await this.#current.opening;
+    const { length } = scope?.entries ?? [];
+    if (length > 0 && !discardUnsent) {
+      throw new ParleyError("UnsentWrites", `${length} changes have not reached the server yet`);
+    }
+    for (const { key } of scope?.entries ?? []) this.#writes.get(key)?.discarded();
+    this.clearAuth();
+    await this.#current.idle();
+    if (!scope) return;
+    await this.#identity.forget(scope.account);
+    await this.#current.removeStore(scope.account);
+  }
+
+  /** Becomes a guest: writes are kept on this device and shown, nothing is sent. */
+  setGuest() {
+    this.#cancelStart();
+    this.#current.enter("guest", null);
+  }
+
+  /**
+   * Moves what a guest wrote on this device into the account that is signed in now: once, in order.
+   *
+   * @returns {Promise<void>} kept when it is in the account's outbox
+   * @throws {ParleyError} code SignedOut: there is no account to move it to.
+   */
+  async adoptGuest() {
+    const scope = await this.#current.opening;
+    if (!scope || scope.isGuest) throw new ParleyError("SignedOut", "Sign in first");
+    const store = await this.#current.openStore("guest");
+    const { now, uuid } = this.#env;
+    const guest = await Outbox.open(store, { account: "guest", now, uuid, hasLocks: true });
+    const { entries, marker } = await guest.seal();
+    await scope.adopt(entries, marker);
+    store.close();
+    await this.#current.removeStore("guest");
+  }
+
+  // --- What a person is told ---
+
+  /** @returns {ConnectionState} the same object until something changed */
+  connectionState() {
+    return /** @type {ConnectionState} */ (this.#state);
+  }
+
+  /**
+   * @param {(state: ConnectionState) => void} listener
+   * @returns {() => void} ends it
+   */
+  subscribeToConnectionState(listener) {
+    return addTo(this.#stateListeners, () => listener(this.connectionState()));
+  }
+
+  /** @returns {OutboxItem[]} in order; the same array until something changed */
+  outbox() {
+    return this.#items;
+  }
+
+  /**
+   * @param {(items: OutboxItem[]) => void} listener
+   * @returns {() => void} ends it
+   */
+  subscribeToOutbox(listener) {
+    return addTo(this.#outboxListeners, () => listener(this.#items));
+  }
+
+  /** Ends everything here: what is unsent stays on this device. */
+  async close() {
+    this.#isClosed = true;
+    this.#cancelStart();
+    this.#identity.close();
+    this.#stopOnline();
+    const closing = this.#current.close();
+    this.#update();
+    await closing;
+  }
+
+  // --- Inside ---
+
+  /** @param {QueryToken} token */
+  #localResult(token) {
+    const result = this.#current.scope?.view.shown(token);
+    if (result?.status === "error") throw fromFailure(result.error);
+    return result?.value;
+  }
+
+  /**
+   * Makes the handle of a write.
+   *
+   * @param {string} key
+   * @param {string} path
+   * @param {Json} json
+   * @param {OptimisticUpdate} [update]
+   */
+  #follow(key, path, json, update) {
+    const args = decodeValue(json);
+    const retry = () => this.#retry(key);
+    const discard = () => this.#discard(key);
+    const at = this.#env.now();
+    return new Write({ key, path, args, json, update, at }, { retry, discard });
+  }
+
+  /** @param {string} key @returns {Promise<MutationHandle<any>>} */
+  async #retry(key) {
+    const former = this.#writes.get(key);
+    const scope = await this.#current.opening;
+    if (!scope) throw new ParleyError("SignedOut", "Nobody is signed in");
+    const write = await scope.retry(key, (entry) =>
+      this.#follow(entry.key, entry.path, entry.args, former?.update),
+    );
+    // A promise in a promise would be waited for: the handle's own is not to be.
+    return write.handle;
+  }
+
+  /** @param {string} key */
+  async #discard(key) {
+    await (await this.#current.opening)?.discard(key);
+  }
+
+  /** @param {News} news */
+  #onAuth(news) {
+    if (news.type === "authRejected") this.#identity.rejected(news.error);
+    else if (news.type === "authConfirmed") this.#identity.confirmed(news.clockSkewMs);
+  }
+
+  /** Tells what changed. */
+  #update() {
+    const { scope } = this.#current;
+    const state = this.#makeState(this.#state);
+    const isOtherState = state !== this.#state;
+    this.#state = state;
+    const entries = scope?.entries ?? [];
+    const isSame =
+      entries.length === this.#entries.length &&
+      entries.every((entry, index) => entry === this.#entries[index]);
+    this.#entries = entries;
+    if (!isSame) this.#items = entries.map((entry) => this.#item(entry));
+    if (!isSame) for (const tell of [...this.#outboxListeners]) tell();
+    if (isOtherState) for (const tell of [...this.#stateListeners]) tell();
+    this.#tellAuth();
+  }
+
+  /** @param {ConnectionState | null} former */
+  #makeState(former) {
+    const { scope, account } = this.#current;
+    const open = [...this.#writes.values()].filter(({ isSettled }) => !isSettled);
+    return connectionState(
+      {
+        now: this.#env.now(),
+        isClosed: this.#isClosed,
+        isOnline: this.#env.isOnline(),
+        isDurable: scope?.isDurable ?? false,
+        account,
+        role: scope?.role ?? "follower",
+        line: scope?.line ?? null,
+        needsAuth: this.#identity.needsAuth,
+        entries: scope?.entries ?? [],
+        writesAt: open.map(({ at }) => at),
+        actions: scope?.actions ?? 0,
+      },
+      former,
+    );
+  }
+
+  /** @param {OutboxEntry} entry @returns {OutboxItem} */
+  #item({ key, path, args, state, failure, storedAt }) {
+    return {
+      key,
+      path,
+      args: decodeValue(args),
+      state,
+      error: failure && fromFailure(failure),
+      storedAt,
+      retry: () => this.#retry(key),
+      discard: () => this.#discard(key),
+    };
+  }
+
+  /** Says whether the server took the token, which in a following tab the leader knows. */
+  #tellAuth() {
+    const { status, account } = this.#identity;
+    const { scope } = this.#current;
+    if (status === "anonymous") return;
+    const isConfirmed =
+      status === "authenticated" ||
+      (status === "loading" && scope?.account === account && scope?.line?.isConfirmed === true);
+    if (status === "loading" && !isConfirmed) return;
+    if (isConfirmed === this.#isAuthenticated) return;
+    this.#isAuthenticated = isConfirmed;
+    this.#onAuthChange?.(isConfirmed);
+  }
+}
+
+/** @template Listener @param {Set<Listener>} set @param {Listener} listener */
+function addTo(set, listener) {
+  set.add(listener);
+  return () => {
+    set.delete(listener);
+  };
+}
+
+/**
+ * Makes the client of a tab. It connects by itself, and keeps trying.
+ *
+ * @param {string} url of the deployment, `https://…`
+ * @param {ClientOptions} [options]
+ * @returns {Client}
+ * @throws {ParleyError} code InvalidUrl
+ */
+export function createClient(url, options = {}) {
+  if (!/^https?:\/\/./.test(url)) {
+    throw new ParleyError("InvalidUrl", `url: expected http://… or https://…, not ${url}`);
+  }
+  return new Client(url, options);
+}

@@ -1,0 +1,432 @@
+/**
+ * The leading tab's work for all tabs of a scope: one session on one socket, the queries of all
+ * tabs merged, the outbox sent in order, results kept on disk.
+ *
+ *     tabs ──join, watch, act──> Lead ──> Session ──> socket
+ *     outbox ──after(last)─────>  │
+ *       tabs <──change, settled──┘ <── results, answers
+ *
+ * Rules
+ * - What is sent is read from the outbox, in its order, never taken from notices, which may
+ *   overtake each other. It is marked as sent first: so it was never sent what is not marked.
+ * - A tab gets every change whole, its own queries' part of it. One that comes with results from
+ *   a former leader gets nothing until all its queries are here and not older: a part would mix
+ *   two points in time.
+ * - Changes are handed to the tabs before their mutations leave the outbox: a leader that dies in
+ *   between has them sent again, which the server knows.
+ *
+ * @module
+ */
+
+/** @import {Change, Completion, Env, Failure, QueryCall, QueryToken} from "./types.js" */
+/** @import {Outbox} from "./outbox.js" */
+/** @import {Position, ResultCache} from "./results.js" */
+/** @import {Tabs} from "./tabs/leader.js" */
+/** @import {Act, Join, Line, Notice, ToLeader, ToTab} from "./tabs/messages.js" */
+/** @import {News} from "./transport.js" */
+
+import { Session } from "./sync/session.js";
+import { Transport } from "./transport.js";
+import { encodeValue } from "./values.js";
+
+// Mutations and actions share the wire's numbers; the outbox counts from 0.
+const FIRST_ACTION = 2 ** 31;
+const KEEP_AFTER_MS = 1000;
+const RECENT = 256;
+
+/** @type {Position} */
+const NOTHING_SEEN = { ts: 0n, incarnation: null };
+
+/**
+ * @typedef {object} Member one tab
+ * @property {Set<QueryToken>} tokens
+ * @property {bigint} ts what it has seen
+ * @property {string | null} incarnation
+ * @property {boolean} isSynced
+ * @property {() => void} stopWatch
+ */
+
+/**
+ * @typedef {object} LeadOptions
+ * @property {Env} env
+ * @property {string} url of the sync socket
+ * @property {Tabs} tabs
+ * @property {Outbox} outbox
+ * @property {ResultCache} cache
+ * @property {number} maxCacheBytes
+ * @property {Position} seen how far this tab has shown time
+ * @property {string | null | undefined} token undefined: not known yet, nothing is sent
+ * @property {(news: News) => void} onAuth
+ */
+
+export class Lead {
+  #options;
+  /** @type {Map<string, Member>} */
+  #members = new Map();
+  /** @type {Map<QueryToken, Set<string>>} the tabs that watch a query */
+  #watchers = new Map();
+  /** @type {Map<number, {tab: string, id: number}>} */
+  #actions = new Map();
+  #nextAction = FIRST_ACTION;
+  /** @type {Completion[]} oldest first */
+  #recent = [];
+  /** @type {ToLeader[]} what came before the session could begin */
+  #early = [];
+  /** @type {{session: Session, transport: Transport} | null} */
+  #running = null;
+  #isStopped = false;
+  #lastRead = -1;
+  #isToRead = false;
+  /** @type {Promise<void>} */
+  #reading = Promise.resolve();
+  /** @type {Set<QueryToken>} */
+  #toKeep = new Set();
+  /** @type {(() => void) | null} */
+  #cancelKeep = null;
+  /** @type {Set<Promise<unknown>>} what is being written to disk */
+  #busy = new Set();
+  #stopOnline = () => {};
+  /** @type {Line} */
+  #line;
+
+  /** @param {LeadOptions} options */
+  constructor(options) {
+    this.#options = options;
+    this.#line = {
+      connected: false,
+      hasConnected: false,
+      connectionCount: 0,
+      retries: 0,
+      reason: null,
+      retryAt: null,
+      broken: null,
+      isConfirmed: false,
+      needsAuth: null,
+    };
+  }
+
+  /** Connects, as soon as it is known what was seen before. */
+  async start() {
+    const { env, url, cache, outbox, seen } = this.#options;
+    const kept = await cache.position().catch(() => NOTHING_SEEN);
+    if (this.#isStopped) return;
+    const newest = seen.ts > kept.ts ? seen : kept;
+    const session = new Session({
+      sessionId: outbox.sessionId,
+      now: env.now,
+      random: env.random,
+      maxObservedTs: newest.ts,
+      incarnation: newest.incarnation,
+    });
+    const transport = new Transport(env, url, session, (news) => this.#onNews(news));
+    this.#running = { session, transport };
+    this.#stopOnline = env.onOnlineChange((isOnline) =>
+      transport.run(isOnline ? session.online(env.now()) : session.offline(env.now())),
+    );
+    this.setToken(this.#options.token);
+    transport.run(session.start(env.now()));
+    for (const message of this.#early.splice(0)) this.receive(message);
+  }
+
+  /** Closes the socket; tells nobody. */
+  stop() {
+    this.#isStopped = true;
+    this.#stopOnline();
+    for (const { stopWatch } of this.#members.values()) stopWatch();
+    if (this.#running) {
+      this.#running.transport.run(this.#running.session.stop());
+      this.#running.transport.stop();
+    }
+    this.#cancelKeep?.();
+    if (this.#toKeep.size > 0) this.#keep();
+  }
+
+  /** Kept when all is on disk that was begun. */
+  async idle() {
+    await Promise.allSettled([this.#reading, ...this.#busy]);
+  }
+
+  /** @param {string | null | undefined} token null: nobody's; undefined: wait for one */
+  setToken(token) {
+    this.#options.token = token;
+    this.#line.isConfirmed = false;
+    const running = this.#running;
+    if (!running) return;
+    const { session, transport } = running;
+    transport.run(token === undefined ? session.holdForToken() : session.setToken(token));
+    this.read();
+  }
+
+  /** @param {Line["needsAuth"]} needsAuth why there is no token, for people */
+  setNeedsAuth(needsAuth) {
+    this.#setLine({ needsAuth });
+  }
+
+  /** Runs timers that are late. */
+  tick() {
+    this.#running?.transport.tick();
+  }
+
+  /** Reads the outbox; called whenever something may be new in it. */
+  read() {
+    if (!this.#isToRead) {
+      this.#isToRead = true;
+      this.#reading = this.#reading.then(() => this.#read()).catch(() => {});
+    }
+  }
+
+  /** @param {ToLeader} message */
+  receive(message) {
+    if (!this.#running) return void this.#early.push(message);
+    const { tab } = message;
+    const member = this.#members.get(tab);
+    if (message.type === "join") this.#join(message);
+    else if (!member) return;
+    else if (message.type === "watch") this.#watch(tab, member, message.query);
+    else if (message.type === "unwatch") this.#unwatch(tab, member, message.token);
+    else this.#act(tab, message.act);
+  }
+
+  /** @param {Join} message */
+  #join({ tab, queries, ts, incarnation, waiting, actions }) {
+    const former = this.#members.get(tab);
+    former?.stopWatch();
+    /** @type {Member} */
+    const member = {
+      tokens: new Set(),
+      ts,
+      incarnation,
+      isSynced: false,
+      stopWatch: this.#options.tabs.watch(tab, () => this.#leave(tab)),
+    };
+    this.#members.set(tab, member);
+    for (const query of queries) this.#watch(tab, member, query);
+    for (const token of former?.tokens ?? []) {
+      if (!member.tokens.has(token)) this.#unwatch(tab, member, token);
+    }
+    for (const act of actions) this.#act(tab, act);
+    this.#tell(tab, { type: "line", line: this.#line });
+    const isSameLife = this.#running?.session.snapshot([]).incarnation === incarnation;
+    if (isSameLife) this.#run((session) => session.observe(ts));
+    this.#sync(tab, member);
+    if (waiting.length > 0) this.#answer(tab, waiting).catch(() => {});
+  }
+
+  /** @param {string} tab that is gone */
+  #leave(tab) {
+    const member = this.#members.get(tab);
+    this.#members.delete(tab);
+    for (const token of member?.tokens ?? []) {
+      this.#unwatch(tab, /** @type {Member} */ (member), token);
+    }
+  }
+
+  /**
+   * Tells a tab what became of the mutations that it still waits for.
+   *
+   * @param {string} tab
+   * @param {number[]} waiting
+   */
+  async #answer(tab, waiting) {
+    const entries = await this.#options.outbox.list();
+    const kept = new Map(entries.map((entry) => [entry.requestId, entry.failure]));
+    const done = this.#recent.filter(({ requestId }) => waiting.includes(requestId));
+    const isDone = new Set(done.map(({ requestId }) => requestId));
+    const unknown = waiting.filter((id) => !kept.has(id) && !isDone.has(id));
+    this.#tell(tab, { type: "settled", done, unknown });
+    for (const requestId of waiting) {
+      const failure = kept.get(requestId);
+      if (failure) this.#tell(tab, { type: "failed", requestId, failure });
+    }
+  }
+
+  /** @param {string} tab @param {Member} member @param {QueryCall} call */
+  #watch(tab, member, call) {
+    const watchers = this.#watchers.get(call.token) ?? new Set();
+    this.#watchers.set(call.token, watchers.add(tab));
+    member.tokens.add(call.token);
+    if (watchers.size === 1) this.#run((session) => session.subscribe(call));
+    else if (member.isSynced) this.#tellResults(tab, [call.token]);
+  }
+
+  /** @param {string} tab @param {Member} member @param {QueryToken} token */
+  #unwatch(tab, member, token) {
+    member.tokens.delete(token);
+    const watchers = this.#watchers.get(token);
+    watchers?.delete(tab);
+    if (watchers?.size !== 0) return;
+    this.#watchers.delete(token);
+    this.#run((session) => session.unsubscribe(token));
+  }
+
+  /** @param {string} tab @param {Act} act */
+  #act(tab, { id, path, args }) {
+    const requestId = this.#nextAction++;
+    this.#actions.set(requestId, { tab, id });
+    this.#run((session) => session.act({ requestId, path, args }));
+  }
+
+  /** @param {(session: Session) => ReturnType<Session["stop"]>} input */
+  #run(input) {
+    if (this.#running) this.#running.transport.run(input(this.#running.session));
+  }
+
+  /** Hands what is new in the outbox to the session, once there is a connection to send it on. */
+  async #read() {
+    this.#isToRead = false;
+    const { outbox, token } = this.#options;
+    if (this.#isStopped || !this.#line.connected || token === undefined) return;
+    const entries = await outbox.after(this.#lastRead);
+    const toSend = new Set(await outbox.sent(entries.map(({ requestId }) => requestId)));
+    if (this.#isStopped || entries.length === 0) return;
+    this.#lastRead = entries.at(-1)?.requestId ?? this.#lastRead;
+    this.#tellAll({ type: "sent", requestIds: [...toSend], actions: [] });
+    for (const entry of entries) {
+      if (toSend.has(entry.requestId)) this.#run((session) => session.mutate(entry));
+    }
+  }
+
+  /** @param {News} news */
+  #onNews(news) {
+    switch (news.type) {
+      case "change":
+        return this.#onChange(news.change);
+      case "sent":
+        return this.#onSent(news.requestId);
+      case "failed":
+        return void this.#onFailed(news.requestId, news.failure);
+      case "acted": {
+        const asker = this.#actions.get(news.requestId);
+        this.#actions.delete(news.requestId);
+        if (asker) this.#tell(asker.tab, { type: "acted", id: asker.id, result: news.result });
+        return;
+      }
+      case "phase":
+        return this.#onPhase(news);
+      case "broken":
+        return this.#setLine({ broken: news.message });
+      default:
+        this.#setLine({ isConfirmed: news.type === "authConfirmed" });
+        return this.#options.onAuth(news);
+    }
+  }
+
+  /** @param {Extract<News, {type: "phase"}>} news */
+  #onPhase({ connected, reason, retryAt, connectionCount, retries }) {
+    const hasConnected = this.#line.hasConnected || connected;
+    this.#setLine({ connected, hasConnected, connectionCount, retries, reason, retryAt });
+    if (!connected) return;
+    // A device that was away for days has writes that may not be sent any more.
+    const { outbox } = this.#options;
+    const telling = outbox.expire().then((expired) => {
+      for (const { requestId, failure } of expired) {
+        if (failure) this.#notify({ type: "failed", requestId, failure });
+      }
+    });
+    telling.catch(() => {}).then(() => this.read());
+  }
+
+  /** @param {Change} change */
+  #onChange(change) {
+    const { queries, completed } = change;
+    for (const { token } of queries) this.#toKeep.add(token);
+    this.#recent = [...this.#recent, ...completed].slice(-RECENT);
+    for (const [tab, member] of [...this.#members]) {
+      if (member.isSynced) {
+        const own = queries.filter(({ token }) => member.tokens.has(token));
+        this.#tell(tab, { type: "change", change: { ...change, queries: own } });
+      } else {
+        if (completed.length > 0)
+          this.#tell(tab, { type: "settled", done: completed, unknown: [] });
+        this.#sync(tab, member);
+      }
+    }
+    if (completed.length > 0) {
+      const done = completed.map(({ requestId }) => requestId);
+      this.#keepBusy(this.#options.outbox.done(done));
+    }
+    this.#cancelKeep ??= this.#options.env.after(() => this.#keep(), KEEP_AFTER_MS);
+  }
+
+  /**
+   * Gives a tab that came with results of its own all of them anew, as soon as that is possible.
+   *
+   * @param {string} tab
+   * @param {Member} member
+   */
+  #sync(tab, member) {
+    const now = this.#running?.session.snapshot(member.tokens);
+    if (member.isSynced || !now) return;
+    const isSameLife = member.incarnation === now.incarnation;
+    const isBehind = isSameLife && now.ts < member.ts;
+    if (member.ts > 0n && (isBehind || now.queries.length < member.tokens.size)) return;
+    member.isSynced = true;
+    this.#tellResults(tab, member.tokens);
+  }
+
+  /** @param {string} tab @param {Iterable<QueryToken>} tokens */
+  #tellResults(tab, tokens) {
+    const change = this.#running?.session.snapshot(tokens);
+    if (change && change.ts > 0n) this.#tell(tab, { type: "change", change });
+  }
+
+  /** @param {number} requestId */
+  #onSent(requestId) {
+    const asker = this.#actions.get(requestId);
+    if (asker) this.#tell(asker.tab, { type: "sent", requestIds: [], actions: [asker.id] });
+  }
+
+  /** @param {number} requestId @param {Failure} failure */
+  async #onFailed(requestId, failure) {
+    const failing = this.#options.outbox.fail(requestId, failure);
+    this.#keepBusy(failing);
+    await failing.catch(() => {});
+    this.#notify({ type: "failed", requestId, failure });
+  }
+
+  /** @param {Partial<Line>} fields */
+  #setLine(fields) {
+    Object.assign(this.#line, fields);
+    this.#tellAll({ type: "line", line: this.#line });
+  }
+
+  /** @param {string} tab @param {ToTab | Notice} message */
+  #tell(tab, message) {
+    if (!this.#isStopped) this.#options.tabs.toTab(tab, message);
+  }
+
+  /** @param {ToTab} message */
+  #tellAll(message) {
+    for (const tab of [...this.#members.keys()]) this.#tell(tab, message);
+  }
+
+  /** @param {Notice} notice for all tabs, also for those that have not joined */
+  #notify(notice) {
+    const { tabs } = this.#options;
+    tabs.toAll(notice);
+    tabs.toTab(tabs.id, notice);
+  }
+
+  /** Keeps on disk what has changed, and how far time has come. */
+  #keep() {
+    this.#cancelKeep = null;
+    const { cache, maxCacheBytes } = this.#options;
+    const now = this.#running?.session.snapshot(this.#toKeep);
+    if (!now || now.ts === 0n) return;
+    this.#toKeep.clear();
+    const records = now.queries.flatMap(({ token, result, journal }) => {
+      if (result?.status !== "success") return [];
+      return [{ token, text: JSON.stringify(encodeValue(result.value)), journal }];
+    });
+    const kept = cache.put(records, { ts: now.ts, incarnation: now.incarnation });
+    // Without room nothing is kept: results are only a convenience.
+    this.#keepBusy(kept.then(() => cache.trim(maxCacheBytes)).catch(() => cache.trim(0)));
+  }
+
+  /** @param {Promise<unknown>} work whose failure matters to nobody: it is done again, or can be missed */
+  #keepBusy(work) {
+    /** @type {Promise<unknown>} */
+    const quiet = work.catch(() => {}).then(() => this.#busy.delete(quiet));
+    this.#busy.add(quiet);
+  }
+}

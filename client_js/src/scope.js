@@ -1,0 +1,576 @@
+/**
+ * All that belongs to one account on one deployment, as one tab has it: what it shows, its part of
+ * the outbox, its place among the tabs. Another account is another scope, and shares nothing.
+ *
+ * Rules
+ * - A Change goes into the view whole, before anybody is told of any part of it; then the
+ *   mutations that it completes are settled.
+ * - Whoever leads, messages that came too late or twice change nothing.
+ * - When another leader comes, this tab tells it all that it watches and waits for, and goes on
+ *   showing what it has.
+ *
+ * @module
+ */
+
+/** @import {Account, Change, Completion, Env, Failure, Json, OptimisticUpdate, OutboxEntry, QueryCall, QueryToken, Result, Value} from "./types.js" */
+/** @import {Write} from "./handle.js" */
+/** @import {Store} from "./storage/store.js" */
+/** @import {Act, Line, Notice, ToLeader, ToTab} from "./tabs/messages.js" */
+/** @import {News} from "./transport.js" */
+
+import { fromFailure, ParleyError } from "./errors.js";
+import { Lead } from "./lead.js";
+import { Outbox } from "./outbox.js";
+import { ResultCache } from "./results.js";
+import { Tabs } from "./tabs/leader.js";
+import { decodeValue } from "./values.js";
+import { View } from "./view.js";
+
+const BEAT_MS = 20_000;
+const REMEMBERED = 256;
+
+/** @type {Result} */
+const LOST = {
+  status: "error",
+  error: { message: "Connection lost while action was in flight", code: "ConnectionLost" },
+};
+/** @type {Failure} */
+const UNKNOWN = {
+  code: "OutcomeUnknown",
+  message: "This write left the outbox while this page was not heard of: it was done or discarded",
+};
+
+/**
+ * @typedef {object} ScopeOptions
+ * @property {Env} env
+ * @property {string} url of the sync socket
+ * @property {Account} account
+ * @property {string} name of the scope, the same in all tabs
+ * @property {string} tabId
+ * @property {boolean} useTabs
+ * @property {number} maxCacheBytes
+ * @property {Store} store
+ * @property {Map<string, OptimisticUpdate>} updates by path; may grow
+ * @property {Map<string, Write>} writes of this tab by key; outlive the scope
+ * @property {Record<string, (args: any) => unknown>} localResults for a guest
+ * @property {(tokens: Set<QueryToken>) => void} onShown
+ * @property {() => void} onChange something changed that a person may be told
+ * @property {(news: News) => void} onAuth
+ */
+
+/** @typedef {{value: Value} | {failure: Failure} | null} Outcome null: not known, or nobody's concern */
+
+/** @typedef {{act: Act, isSent: boolean, resolve: (value: any) => void, reject: (error: Error) => void}} Asked */
+
+export class Scope {
+  #options;
+  #outbox;
+  #cache;
+  #tabs;
+  /** @type {Lead | null} */
+  #lead = null;
+  /** @type {Map<QueryToken, QueryCall>} */
+  #watched = new Map();
+  /** @type {Map<number, OutboxEntry>} by requestId */
+  #entries = new Map();
+  /** @type {Map<number, Outcome>} of entries that left the outbox: late news bring none back */
+  #gone = new Map();
+  /** @type {Completion[]} of which this tab has not seen the results */
+  #early = [];
+  /** @type {Map<number, Asked>} */
+  #asked = new Map();
+  #nextAsked = 0;
+  /** @type {string | null | undefined} */
+  #token;
+  /** @type {Line["needsAuth"]} */
+  #needsAuth = null;
+  /** @type {(() => void)[]} */
+  #ends = [];
+  /** @type {() => void} */
+  #stopBeat = () => {};
+  #isClosed = false;
+  /** @type {Set<Promise<unknown>>} what is being written to disk */
+  #busy = new Set();
+
+  /**
+   * Opens a scope: what is in its outbox shows at once, what is watched comes from disk.
+   *
+   * @param {ScopeOptions} options
+   */
+  static async open(options) {
+    const { env, account, store, useTabs } = options;
+    // Who keeps things in memory has nothing to share, and cannot send for others.
+    const isShared = useTabs && store.isDurable && !!env.locks && !!env.openChannel;
+    const { now, uuid } = env;
+    const outbox = await Outbox.open(store, { account, now, uuid, hasLocks: isShared });
+    const scope = new Scope(options, outbox, isShared);
+    await scope.#refresh();
+    return scope;
+  }
+
+  /**
+   * @param {ScopeOptions} options
+   * @param {Outbox} outbox
+   * @param {boolean} isShared
+   */
+  constructor(options, outbox, isShared) {
+    this.#options = options;
+    this.#outbox = outbox;
+    this.#cache = new ResultCache(options.store, options.env.now);
+    this.account = options.account;
+    this.isGuest = options.account === "guest";
+    this.isDurable = options.store.isDurable;
+    this.view = new View();
+    /** @type {Line | null} the leader's connection, as far as it is known */
+    this.line = null;
+    const env = isShared ? options.env : { ...options.env, locks: null };
+    this.#tabs = new Tabs(env, options.name, options.tabId, {
+      onLeader: () => this.#onLeader(),
+      onMessage: (message) => this.#hear(message),
+      onAsked: () => this.#lead?.tick(),
+      isWaiting: () => this.#asked.size > 0 || this.#waiting().length > 0,
+    });
+  }
+
+  /** @returns {"leader" | "follower" | "alone"} */
+  get role() {
+    if (this.#tabs.isAlone) return "alone";
+    return this.#tabs.isLeader ? "leader" : "follower";
+  }
+
+  /** Entries of the outbox, in order. */
+  get entries() {
+    return [...this.#entries.values()].sort((a, b) => a.requestId - b.requestId);
+  }
+
+  /**
+   * Takes its place among the tabs.
+   *
+   * @param {Line["needsAuth"]} needsAuth why there is no token, if so
+   */
+  join(needsAuth) {
+    this.#needsAuth = needsAuth;
+    this.#ends.push(
+      this.#options.env.onPageChange((event) => {
+        if (event === "hide") this.#leave();
+        else if (event === "show") this.#enter();
+        else this.#tabs.probe();
+      }),
+    );
+    this.#enter();
+  }
+
+  #enter() {
+    if (this.#isClosed || this.#tabs.leader) return;
+    this.#tabs.start();
+    if (this.#tabs.isAlone) this.#beat();
+  }
+
+  #beat() {
+    this.#stopBeat();
+    this.#stopBeat = this.#options.env.after(() => {
+      this.#outbox.beat().catch(() => {});
+      this.#beat();
+    }, BEAT_MS);
+  }
+
+  #leave() {
+    this.#stopBeat();
+    if (this.#tabs.isAlone) this.#outbox.release().catch(() => {});
+    this.#tabs.stop();
+  }
+
+  /** Lets go of locks, channels, timers and the socket. What is unsent stays for the next time. */
+  async close() {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const end of this.#ends) end();
+    const lead = this.#lead;
+    this.#leave();
+    const error = new ParleyError("Closed", "The client was closed, or the account changed");
+    for (const { reject } of this.#asked.values()) reject(error);
+    this.#asked.clear();
+    // What was begun is written down.
+    await Promise.allSettled([...this.#busy, lead?.idle()]);
+    this.#options.store.close();
+  }
+
+  /**
+   * Begins to watch a query; shows what is kept of it, until the server answers.
+   *
+   * @param {QueryCall} query
+   */
+  watch(query) {
+    const { token, path, args } = query;
+    this.#watched.set(token, query);
+    this.#shown(this.view.watch(token));
+    if (this.isGuest) return this.#showLocal(token, path, args);
+    this.#hydrate(token).catch(() => {});
+    this.#toLeader({ type: "watch", tab: this.#tabs.id, query });
+  }
+
+  /** @param {QueryToken} token */
+  unwatch(token) {
+    this.#watched.delete(token);
+    this.view.forget(token);
+    this.#toLeader({ type: "unwatch", tab: this.#tabs.id, token });
+  }
+
+  /**
+   * Stores a mutation, to be sent in its order. Settles the write.
+   *
+   * @param {Write} write
+   */
+  async write(write) {
+    const { key, path, json } = write;
+    this.#options.writes.set(key, write);
+    this.#addLayer(key, Infinity, path, write.args);
+    const storing = this.#outbox.append({ key, path, args: json });
+    this.#busy.add(storing);
+    try {
+      const entry = await storing;
+      this.#tabs.toAll({ type: "stored", entry });
+      this.#onStored(entry);
+    } catch (error) {
+      this.#options.writes.delete(key);
+      this.#shown(this.view.removeLayer(key));
+      write.fail(/** @type {Error} */ (error));
+    } finally {
+      this.#busy.delete(storing);
+    }
+  }
+
+  /**
+   * Runs an action on the server, at most once.
+   *
+   * @param {string} path
+   * @param {Json} args
+   * @returns {Promise<Value>}
+   */
+  act(path, args) {
+    const act = { id: this.#nextAsked++, path, args };
+    return new Promise((resolve, reject) => {
+      if (this.isGuest) reject(new ParleyError("SignedOut", "Guests cannot run actions"));
+      this.#asked.set(act.id, { act, isSent: false, resolve, reject });
+      this.#toLeader({ type: "act", tab: this.#tabs.id, act });
+      this.#options.onChange();
+    });
+  }
+
+  /** Number of actions that this tab waits for. */
+  get actions() {
+    return this.#asked.size;
+  }
+
+  /**
+   * Tries a failed mutation again, as a new one.
+   *
+   * @param {string} key
+   * @param {(entry: OutboxEntry) => Write} follow makes the new one's handle
+   */
+  async retry(key, follow) {
+    const entry = await this.#outbox.retry(key);
+    const write = follow(entry);
+    this.#options.writes.set(entry.key, write);
+    this.#tell({ type: "retried", key, entry });
+    return write;
+  }
+
+  /** @param {string} key */
+  async discard(key) {
+    await this.#outbox.discard(key);
+    this.#tell({ type: "discarded", key });
+  }
+
+  /** Shows the effect of what is in the outbox already, of an update that became known now. @param {string} path */
+  showUpdates(path) {
+    for (const entry of this.#entries.values()) {
+      if (entry.path === path) this.#showEntry(entry);
+    }
+  }
+
+  /** @param {string | null | undefined} token null: nobody's; undefined: not known */
+  setToken(token) {
+    this.#token = token;
+    this.#lead?.setToken(token);
+  }
+
+  /** @param {Line["needsAuth"]} needsAuth why there is no token */
+  setNeedsAuth(needsAuth) {
+    this.#needsAuth = needsAuth;
+    this.#lead?.setNeedsAuth(needsAuth);
+  }
+
+  /** Removes the results that are kept on this device. */
+  clearResults() {
+    return this.#cache.clear();
+  }
+
+  /** Closes a guest's outbox, to move it. */
+  seal() {
+    return this.#outbox.seal();
+  }
+
+  /**
+   * @param {OutboxEntry[]} entries of a guest
+   * @param {string} marker
+   */
+  async adopt(entries, marker) {
+    for (const entry of await this.#outbox.adopt(entries, marker)) {
+      this.#tell({ type: "stored", entry });
+    }
+  }
+
+  // --- Among the tabs ---
+
+  #onLeader() {
+    const { env, url, maxCacheBytes, onAuth, onChange } = this.#options;
+    this.#lead?.stop();
+    this.#lead = null;
+    if (this.#tabs.isLeader && !this.isGuest) {
+      const { ts, incarnation } = this.view;
+      this.#lead = new Lead({
+        env,
+        url,
+        tabs: this.#tabs,
+        outbox: this.#outbox,
+        cache: this.#cache,
+        maxCacheBytes,
+        seen: { ts, incarnation },
+        token: this.#token,
+        onAuth,
+      });
+      this.#lead.setNeedsAuth(this.#needsAuth);
+      this.#lead.start();
+    }
+    if (this.#tabs.leader) this.#joinLeader();
+    onChange();
+  }
+
+  #joinLeader() {
+    for (const [id, asked] of this.#asked) {
+      if (asked.isSent) this.#onActed(id, LOST);
+    }
+    const { ts, incarnation } = this.view;
+    const queries = [...this.#watched.values()].map((query) => ({
+      ...query,
+      journal: this.view.isStale(query.token) ? null : this.view.journal(query.token),
+    }));
+    const actions = [...this.#asked.values()].map(({ act }) => act);
+    const waiting = this.#waiting();
+    const tab = this.#tabs.id;
+    this.#toLeader({ type: "join", tab, queries, ts, incarnation, waiting, actions });
+    // What other tabs wrote while this one had no ears.
+    this.#refresh().catch(() => {});
+  }
+
+  #waiting() {
+    const entries = [...this.#entries.values()].filter(({ state }) => state !== "failed");
+    return entries.map(({ requestId }) => requestId);
+  }
+
+  /** @param {ToLeader} message */
+  #toLeader(message) {
+    if (!this.isGuest) this.#tabs.toLeader(message);
+  }
+
+  /** @param {Notice} notice for all tabs, this one too */
+  #tell(notice) {
+    this.#tabs.toAll(notice);
+    this.#hear(notice);
+  }
+
+  /** @param {ToLeader | ToTab | Notice} message */
+  #hear(message) {
+    switch (message.type) {
+      case "change":
+        return this.#apply(message.change);
+      case "settled":
+        return this.#onSettled(message.done, message.unknown);
+      case "sent":
+        return this.#onSent(message.requestIds, message.actions);
+      case "acted":
+        return this.#onActed(message.id, message.result);
+      case "line":
+        this.line = { ...message.line };
+        return this.#options.onChange();
+      case "stored":
+        return this.#onStored(message.entry);
+      case "retried":
+        this.#onDiscarded(message.key);
+        return this.#onStored(message.entry);
+      case "discarded":
+        return this.#onDiscarded(message.key);
+      case "failed":
+        return this.#onFailed(message.requestId, message.failure);
+      default:
+        return this.#lead?.receive(message);
+    }
+  }
+
+  // --- What is shown ---
+
+  /** @param {Change} change */
+  #apply(change) {
+    const isOtherLife = change.incarnation !== this.view.incarnation;
+    const isDue = (/** @type {Completion} */ { ts }) => isOtherLife || ts <= change.ts;
+    const completed = [...change.completed, ...this.#early.filter(isDue)];
+    this.#early = this.#early.filter((completion) => !isDue(completion));
+    const tokens = this.view.apply({ ...change, completed });
+    // Everything has moved before anybody is told of anything.
+    const writes = completed.map(({ requestId, value }) => this.#remove(requestId, { value }));
+    this.#shown(tokens);
+    for (const [index, { value }] of completed.entries()) writes[index]?.succeed(value);
+    if (completed.length > 0) this.#options.onChange();
+  }
+
+  /** @param {Set<QueryToken>} tokens */
+  #shown(tokens) {
+    if (tokens.size > 0) this.#options.onShown(tokens);
+  }
+
+  /** @param {QueryToken} token */
+  async #hydrate(token) {
+    const kept = await this.#cache.get(token);
+    if (!kept || !this.#watched.has(token)) return;
+    /** @type {Result} */
+    const result = { status: "success", value: decodeValue(JSON.parse(kept.text)) };
+    this.#shown(this.view.hydrate(token, { ...kept, result }));
+  }
+
+  /** @param {QueryToken} token @param {string} path @param {Json} args */
+  #showLocal(token, path, args) {
+    const local = this.#options.localResults[path];
+    if (!local) return;
+    const value = /** @type {Value} */ (local(decodeValue(args)));
+    const queries = [
+      { token, result: /** @type {Result} */ ({ status: "success", value }), journal: null },
+    ];
+    this.#apply({ ts: 1n, incarnation: null, queries, completed: [] });
+  }
+
+  /** @param {OutboxEntry} entry */
+  #showEntry({ key, requestId, path, args, state }) {
+    if (state !== "failed") this.#addLayer(key, requestId, path, decodeValue(args));
+  }
+
+  /** @param {string} key @param {number} order @param {string} path @param {Value} args */
+  #addLayer(key, order, path, args) {
+    const update = this.#options.writes.get(key)?.update ?? this.#options.updates.get(path);
+    if (update) this.#shown(this.view.addLayer({ key, order, path, args, update }));
+  }
+
+  // --- The outbox ---
+
+  /** Reads anew what is in the outbox. */
+  async #refresh() {
+    for (const entry of await this.#outbox.list()) {
+      this.#onStored(entry);
+      if (entry.failure) this.#onFailed(entry.requestId, entry.failure);
+    }
+  }
+
+  /** @param {OutboxEntry} entry */
+  #onStored(entry) {
+    const { key, requestId, state } = entry;
+    this.#lead?.read();
+    const outcome = this.#gone.get(requestId);
+    const write = this.#options.writes.get(key);
+    if (outcome !== undefined) {
+      // Its end was heard of before its beginning.
+      this.#shown(this.view.removeLayer(key));
+      if (outcome && "value" in outcome) write?.succeed(outcome.value);
+      if (!outcome || !("failure" in outcome)) return;
+    }
+    if (this.#entries.has(requestId)) return;
+    this.#entries.set(requestId, entry);
+    this.#showEntry(entry);
+    this.#shown(this.view.orderLayer(key, requestId));
+    write?.onEntry(state);
+    if (outcome) this.#onFailed(requestId, outcome.failure);
+    this.#options.onChange();
+  }
+
+  /** @param {number[]} requestIds @param {number[]} actions */
+  #onSent(requestIds, actions) {
+    for (const id of actions) {
+      const asked = this.#asked.get(id);
+      if (asked) asked.isSent = true;
+    }
+    for (const requestId of requestIds) {
+      const entry = this.#entries.get(requestId);
+      if (entry?.state !== "stored") continue;
+      this.#entries.set(requestId, { ...entry, state: "sent" });
+      this.#options.writes.get(entry.key)?.onEntry("sent");
+    }
+    this.#options.onChange();
+  }
+
+  /** @param {Completion[]} done @param {number[]} unknown */
+  #onSettled(done, unknown) {
+    this.#early.push(...done);
+    const { ts, incarnation } = this.view;
+    if (ts > 0n) this.#apply({ ts, incarnation, queries: [], completed: [] });
+    for (const requestId of unknown) {
+      const key = this.#entries.get(requestId)?.key;
+      const write = this.#remove(requestId, null);
+      if (key) this.#shown(this.view.removeLayer(key));
+      write?.fail(fromFailure(UNKNOWN));
+    }
+    this.#options.onChange();
+  }
+
+  /** @param {number} requestId @param {Failure} failure */
+  #onFailed(requestId, failure) {
+    const entry = this.#entries.get(requestId);
+    if (!entry) return this.#remember(requestId, { failure });
+    if (entry.state === "failed") return;
+    this.#entries.set(requestId, { ...entry, state: "failed", failure });
+    this.#shown(this.view.removeLayer(entry.key));
+    this.#options.writes.get(entry.key)?.fail(fromFailure(failure));
+    this.#options.onChange();
+  }
+
+  /** @param {string} key discarded, or tried again under another key */
+  #onDiscarded(key) {
+    this.#options.writes.get(key)?.discarded();
+    const entry = this.entries.find((one) => one.key === key);
+    if (entry) this.#remove(entry.requestId, null);
+    this.#shown(this.view.removeLayer(key));
+    this.#options.onChange();
+  }
+
+  /**
+   * Takes an entry out that is in the outbox no more.
+   *
+   * @param {number} requestId
+   * @param {Outcome} outcome
+   * @returns {Write | undefined} this tab's, to be told
+   */
+  #remove(requestId, outcome) {
+    this.#remember(requestId, outcome);
+    const entry = this.#entries.get(requestId);
+    this.#entries.delete(requestId);
+    const write = this.#options.writes.get(entry?.key ?? "");
+    this.#options.writes.delete(entry?.key ?? "");
+    return write;
+  }
+
+  /** @param {number} requestId @param {Outcome} outcome */
+  #remember(requestId, outcome) {
+    this.#gone.set(requestId, outcome);
+    for (const oldest of this.#gone.keys()) {
+      if (this.#gone.size <= REMEMBERED) return;
+      this.#gone.delete(oldest);
+    }
+  }
+
+  /** @param {number} id @param {Result} result */
+  #onActed(id, result) {
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (result.status === "success") asked?.resolve(result.value);
+    else asked?.reject(fromFailure(result.error));
+    this.#options.onChange();
+  }
+}
