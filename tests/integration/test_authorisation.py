@@ -89,7 +89,9 @@ RULES = {
     "conversations:remove": Rule({}, target="conversationId"),
     "conversations:update": Rule({"title": "x"}, target="conversationId"),
     "messages:appendText": Rule({"text": "x"}, target="messageId", acts_on="message"),
+    "messages:edit": Rule({"content": "x"}, target="messageId", acts_on="message"),
     "messages:list": Rule({"paginationOpts": PAGE}, target="conversationId", nothing=NO_PAGE),
+    "messages:remove": Rule({}, target="messageId", acts_on="message"),
     "users:me": Rule({}, nothing=None),
     "users:signIn": Rule({}),  # internal
 }

@@ -149,3 +149,40 @@ async def test_writing_on_does_not_move_the_conversation_in_lists(alice: Person)
     await alice.mutation("messages:appendText", messageId=answer, text="more")
 
     assert await alice.titles() == ["newer", "older"]
+
+
+# --- editing
+
+
+async def test_an_edit_changes_what_is_given_and_nothing_else(alice: Person) -> None:
+    conversation = await alice.create()
+    message_id = await alice.say(conversation, "draft", reasoningText="why")
+    await alice.say(conversation, "later")
+
+    await alice.mutation("messages:edit", messageId=message_id, content="final")
+
+    first, _ = (await alice.get(conversation))["messages"]
+    assert (first["content"], first["reasoningText"]) == ("final", "why")
+
+
+async def test_a_removed_message_is_gone_and_the_others_stay(alice: Person) -> None:
+    conversation = await alice.create()
+    message_id = await alice.say(conversation, "gone")
+    await alice.say(conversation, "stays")
+
+    await alice.mutation("messages:remove", messageId=message_id)
+
+    assert await alice.contents(conversation) == ["stays"]
+
+
+@pytest.mark.parametrize("call", ["edit", "remove"])
+async def test_an_edit_or_a_removal_moves_the_conversation_to_the_front(
+    alice: Person, call: str
+) -> None:
+    older = await alice.create(title="older")
+    message_id = await alice.say(older, "x")
+    await alice.create(title="newer")
+
+    await alice.mutation(f"messages:{call}", messageId=message_id)
+
+    assert await alice.titles() == ["older", "newer"]

@@ -92,7 +92,18 @@ SIGNATURES = {
             TOOLS,
         ],
     ),
+    "messages:edit": (
+        "mutation",
+        [
+            'messageId: v.id("messages")',
+            "content: v.optional(v.string())",
+            "reasoningText: v.optional(v.string())",
+            CITATIONS,
+            TOOLS,
+        ],
+    ),
     "messages:list": ("query", [CONVERSATION, PAGE]),
+    "messages:remove": ("mutation", ['messageId: v.id("messages")']),
     "users:me": ("query", []),
 }
 

@@ -1,4 +1,4 @@
-"""The messages of the caller's conversations, page by page, and the writing of a long one."""
+"""The messages of the caller's conversations, page by page, and what becomes of them later."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from parley import (
 )
 from parley.chat.conversations import find_own
 from parley.chat.model import (
+    CONVERSATIONS,
     MESSAGES,
     Citation,
     ConversationId,
@@ -71,6 +72,38 @@ async def append_text(
             "tools": tools,
         },
     )
+
+
+@mutation
+async def edit(
+    ctx: MutationCtx,
+    message_id: MessageId,
+    content: Opt[str] = UNSET,
+    reasoning_text: Opt[str] = UNSET,
+    citations: Opt[list[Citation]] = UNSET,
+    tools: Opt[list[ToolInvocation]] = UNSET,
+) -> None:
+    """Change what is given; the rest stays, its place in the conversation too."""
+    message = await require_own_message(ctx, message_id)
+    await ctx.db.patch(
+        MESSAGES,
+        message_id,
+        {
+            "content": content,
+            "reasoningText": reasoning_text,
+            "citations": citations,
+            "tools": tools,
+        },
+    )
+    await ctx.db.patch(CONVERSATIONS, message["conversationId"], {"updatedAt": ctx.now()})
+
+
+@mutation
+async def remove(ctx: MutationCtx, message_id: MessageId) -> None:
+    """Delete a message."""
+    message = await require_own_message(ctx, message_id)
+    await ctx.db.delete(MESSAGES, message_id)
+    await ctx.db.patch(CONVERSATIONS, message["conversationId"], {"updatedAt": ctx.now()})
 
 
 async def require_own_message(ctx: QueryCtx, message_id: MessageId) -> Message:
