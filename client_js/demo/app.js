@@ -1,0 +1,102 @@
+/**
+ * Starts the chat page.
+ *
+ * @module
+ */
+
+import { createClient } from "parley-client";
+import { chatLocalResults, chatOptimisticUpdates } from "parley-client/optimistic-chat";
+import { ParleyProvider } from "parley-client/react";
+import { render } from "preact";
+import { Actions } from "./actions.js";
+import { ChatPage } from "./chat-page.js";
+import { html } from "./html.js";
+import { createDrafts, createKept } from "./kept.js";
+import { useObserved } from "./observable.js";
+import { PageContext } from "./page.js";
+import { keepPage } from "./page-keeper.js";
+import { createRoute } from "./route.js";
+import { SESSION_KEY, SessionKeeper } from "./session.js";
+import { SignIn } from "./sign-in.js";
+import { Toasts } from "./toasts.js";
+
+/** @import {Page} from "./page.js" */
+/** @import {Config, Session} from "./types.js" */
+
+/** @returns {Promise<Config>} */
+async function loadConfig() {
+  const response = await fetch("/demo/config.json");
+  if (!response.ok) throw new Error(`/demo/config.json: ${response.status}`);
+  return response.json();
+}
+
+/** @template T @param {() => Promise<T>} run */
+const alone = (run) => (navigator.locks ? navigator.locks.request("parley-refresh", run) : run());
+
+/** @param {Config} config @returns {Page} */
+function createPage(config) {
+  const kept = createKept(() => localStorage);
+  const session = new SessionKeeper(config, {
+    kept,
+    fetch: (input, init) => fetch(input, init),
+    now: Date.now,
+    alone,
+  });
+  const client = createClient(location.origin, {
+    optimisticUpdates: chatOptimisticUpdates,
+    localResults: chatLocalResults,
+    guest: session.current.get()?.kind === "guest",
+    // Nobody is anonymous here: before somebody has signed in, nothing is asked for.
+    expectAuth: true,
+  });
+  const toasts = new Toasts();
+  const hasAssistant = () => config.hasAssistant && session.current.get()?.kind !== "guest";
+  const route = createRoute(window);
+  const actions = new Actions(client, toasts, route, hasAssistant);
+  return { client, config, session, actions, toasts, route, kept, drafts: createDrafts(kept) };
+}
+
+/** Makes the client follow who is signed in, in this tab or another. @param {Page} page */
+function followSession({ client, session, route }) {
+  /** @type {string | null} */
+  let followed = null;
+  const follow = () => {
+    const current = session.current.get();
+    const who = current && `${current.kind}:${current.name}`;
+    // A token that was refreshed is still the same person.
+    if (who === followed) return;
+    const isChange = followed !== null;
+    followed = who;
+    if (isChange) route.open(null);
+    if (current?.kind === "guest") client.setGuest();
+    else if (current) client.setAuth(session.fetchToken);
+  };
+  follow();
+  session.current.subscribe(follow);
+  window.addEventListener("storage", (event) => {
+    if (event.key === SESSION_KEY || event.key === null) session.reload();
+  });
+}
+
+/** @param {{page: Page}} props */
+function App({ page }) {
+  const session = useObserved(page.session.current);
+  return html`<${ParleyProvider} client=${page.client}>
+    <${PageContext.Provider} value=${page}>
+      ${
+        session
+          ? html`<${ChatPage} key=${`${session.kind}:${session.name}`} session=${session} />`
+          : html`<${SignIn} />`
+      }
+    <//>
+  <//>`;
+}
+
+const page = createPage(await loadConfig());
+followSession(page);
+// A deletion that may still be undone happens before the page can go.
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden") page.toasts.flush();
+});
+render(html`<${App} page=${page} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
+keepPage();
