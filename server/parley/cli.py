@@ -210,6 +210,7 @@ def _say_development_mode(host: str, port: int) -> None:
         "\n"
         "  DEVELOPMENT MODE: no authentication is configured, so anybody on this machine can be\n"
         "  any user. Set SUPABASE_URL, SUPABASE_JWT_SECRET or AUTH_ISSUER to end it.\n"
+        f"  The chat page: http://{host}:{port}/\n"
         f"  Tokens: parley token --sub alice, or http://{host}:{port}/dev/token?sub=alice\n",
         err=True,
         fg="yellow",
