@@ -309,7 +309,8 @@ export class TokenKeeper {
 const textOf = (error) => (error instanceof Error ? error.message : String(error));
 
 /**
- * Returns what a token says of itself; null if it is no JSON Web Token with a subject. Nothing is verified here: that is the server's.
+ * Returns what a token says of itself; null if it is no JSON Web Token with a subject. Nothing is
+ * verified here: that is the server's.
  *
  * @param {unknown} token
  * @returns {Claims | null}
