@@ -39,8 +39,12 @@ MIME_TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
+# With it the page opens without a connection.
+SERVICE_WORKER: Final = "service-worker.js"
 _SEGMENT: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"
 _PATH: Final = re.compile(f"{_SEGMENT}(?:/{_SEGMENT}){{0,7}}")
+# The chat page's service worker keeps the page itself too, which is above its own folder.
+_SERVICE_WORKER: Final = "service-worker.js"
 _IMPORT_MAP: Final = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
@@ -145,6 +149,11 @@ async def _file(request: Request, folder: str, path: str) -> Response | None:
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     page = content if found.suffix == ".html" else b""
     headers = {**_headers(request, page, settings), "ETag": etag}
+    if path == SERVICE_WORKER:
+        # Else it could keep only what lies beside it, not the page itself.
+        headers["Service-Worker-Allowed"] = "/"
+    if (folder, path) == ("demo", _SERVICE_WORKER):
+        headers["Service-Worker-Allowed"] = "/"
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(content, headers={**headers, "Content-Type": MIME_TYPES[found.suffix]})
