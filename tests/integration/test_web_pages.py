@@ -64,6 +64,15 @@ async def test_the_service_worker_alone_may_keep_the_whole_page(web: WebServer) 
     assert "service-worker-allowed" not in other.headers
 
 
+async def test_only_the_service_worker_may_keep_the_whole_site(web: WebServer) -> None:
+    async with open_http(web) as http:
+        worker = await http.get("/demo/service-worker.js")
+        other = await http.get("/demo/app.js")
+
+    assert worker.headers["service-worker-allowed"] == "/"
+    assert "service-worker-allowed" not in other.headers
+
+
 async def test_a_browser_that_has_the_file_gets_it_again_only_when_it_changed(
     web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
