@@ -5,7 +5,7 @@
  * @module
  */
 
-/** @import {ConnectionState, Env, FunctionReference, Json, OptimisticUpdate, OutboxEntry, QueryToken, Value, Watch} from "./types.js" */
+/** @import {ArgsAndOptions, ConnectionState, Env, FunctionArgs, FunctionReturnType, Json, OptimisticUpdate, OptionalArgs, OutboxEntry, QueryToken, Reference, Value, Watch} from "./types.js" */
 /** @import {MutationHandle} from "./handle.js" */
 /** @import {FetchToken} from "./identity.js" */
 /** @import {News} from "./transport.js" */
@@ -46,17 +46,17 @@ const MAX_CACHE_BYTES = 32 * 2 ** 20;
  * @property {OutboxEntry["state"]} state
  * @property {Error | null} error
  * @property {number} storedAt ms since the epoch
- * @property {() => Promise<MutationHandle>} retry if it failed
+ * @property {() => Promise<void>} retry if it failed: at the end, under another key
  * @property {() => Promise<void>} discard if it failed, or was never sent
  */
 
 /**
  * What a listener of a query is given: `value`, or `error` if it failed.
  *
- * @typedef {{value: any, error: Error | null, isStale: boolean}} QueryResult
+ * @template [T=any]
+ * @typedef {{value: T, error: null, isStale: boolean}
+ *   | {value: undefined, error: Error, isStale: boolean}} QueryResult
  */
-
-/** @typedef {FunctionReference<any> | string} Reference */
 
 /** See `createClient`. */
 export class Client {
@@ -131,19 +131,21 @@ export class Client {
    * Watches a query: `listener` is called at once when something is known of it, and whenever that
    * changed, after everything else that changed with it did.
    *
-   * @param {Reference} ref
-   * @param {Record<string, unknown>} args
-   * @param {(result: QueryResult) => void} listener
+   * @template {Reference<"query">} Ref
+   * @param {Ref} ref
+   * @param {FunctionArgs<Ref>} args
+   * @param {(result: QueryResult<FunctionReturnType<Ref>>) => void} listener
    * @returns {() => void} ends it
    */
   subscribe(ref, args, listener) {
-    const { token, onUpdate } = this.watch(ref, args);
+    const { token, onUpdate } = this.#query(ref, args);
     const tell = () => {
       const { scope } = this.#current;
       const result = scope?.view.shown(token);
       if (!result) return;
       const isStale = scope?.view.isStale(token) ?? true;
-      if (result.status === "success") listener({ value: result.value, error: null, isStale });
+      const value = /** @type {any} */ (result.status === "success" ? result.value : undefined);
+      if (result.status === "success") listener({ value, error: null, isStale });
       else listener({ value: undefined, error: fromFailure(result.error), isStale });
     };
     const stop = onUpdate(tell);
@@ -154,13 +156,15 @@ export class Client {
   /**
    * Returns the first result that the server confirms.
    *
-   * @param {Reference} ref
-   * @param {Record<string, unknown>} [args]
-   * @returns {Promise<any>}
+   * @template {Reference<"query">} Ref
+   * @param {Ref} ref
+   * @param {OptionalArgs<Ref>} rest the arguments
+   * @returns {Promise<FunctionReturnType<Ref>>}
    */
-  query(ref, args = {}) {
+  query(ref, ...rest) {
+    const [args = {}] = rest;
     return new Promise((resolve, reject) => {
-      const stop = this.subscribe(ref, args, ({ value, error, isStale }) => {
+      const stop = this.subscribe(pathOf(ref), args, ({ value, error, isStale }) => {
         if (isStale) return;
         queueMicrotask(() => stop());
         if (error) reject(error);
@@ -173,42 +177,56 @@ export class Client {
    * Runs a mutation: shows its optimistic effect at once, stores it, sends it when that is
    * possible. The handle is a promise of its value.
    *
-   * @param {Reference} ref
-   * @param {Record<string, unknown>} [args]
-   * @param {{optimisticUpdate?: OptimisticUpdate}} [options]
-   * @returns {MutationHandle<any>}
+   * @template {Reference<"mutation">} Ref
+   * @param {Ref} ref
+   * @param {ArgsAndOptions<Ref, {optimisticUpdate?: OptimisticUpdate<FunctionArgs<Ref>>}>} rest the
+   *   arguments, and options
+   * @returns {MutationHandle<FunctionReturnType<Ref>>}
    * @throws {ParleyError} code InvalidValue: an argument is none; the message names it.
    */
-  mutation(ref, args = {}, { optimisticUpdate } = {}) {
+  mutation(ref, ...rest) {
+    const [args = {}, { optimisticUpdate } = {}] = rest;
     const json = encodeValue(args);
     const write = this.#follow(newId(), pathOf(ref), json, optimisticUpdate);
     this.#current.use((scope) => scope.write(write));
-    return write.handle;
+    return /** @type {MutationHandle<any>} */ (write.handle);
   }
 
   /**
    * Runs an action, at most once; not while there is no connection.
    *
-   * @param {Reference} ref
-   * @param {Record<string, unknown>} [args]
-   * @returns {Promise<any>}
+   * @template {Reference<"action">} Ref
+   * @param {Ref} ref
+   * @param {OptionalArgs<Ref>} rest the arguments
+   * @returns {Promise<FunctionReturnType<Ref>>}
    */
-  action(ref, args = {}) {
+  action(ref, ...rest) {
+    const [args = {}] = rest;
     const path = pathOf(ref);
     const json = encodeValue(args);
     return new Promise((resolve) => {
-      this.#current.use((scope) => resolve(scope.act(path, json)));
+      this.#current.use((scope) => resolve(/** @type {any} */ (scope.act(path, json))));
     });
   }
 
   /**
    * Returns one query, for bindings; asks for nothing before somebody calls its `onUpdate`.
    *
+   * @template {Reference<"query">} Ref
+   * @param {Ref} ref
+   * @param {OptionalArgs<Ref>} rest the arguments
+   * @returns {Watch<FunctionReturnType<Ref>>}
+   */
+  watch(ref, ...rest) {
+    return this.#query(ref, rest[0]);
+  }
+
+  /**
    * @param {Reference} ref
-   * @param {Record<string, unknown>} [args]
+   * @param {Record<string, any>} [args]
    * @returns {Watch<any>}
    */
-  watch(ref, args = {}) {
+  #query(ref, args = {}) {
     const path = pathOf(ref);
     const json = encodeValue(args);
     const token = queryToken(path, json);
@@ -225,21 +243,23 @@ export class Client {
   /**
    * Returns what is shown of a query that somebody watches; undefined while nothing is known.
    *
-   * @param {Reference} ref
-   * @param {Record<string, unknown>} [args]
-   * @returns {any}
+   * @template {Reference<"query">} Ref
+   * @param {Ref} ref
+   * @param {OptionalArgs<Ref>} rest the arguments
+   * @returns {FunctionReturnType<Ref> | undefined}
    * @throws {ParleyError} the query failed.
    */
-  localResult(ref, args = {}) {
-    return this.watch(ref, args).localResult();
+  localResult(ref, ...rest) {
+    return this.#query(ref, rest[0]).localResult();
   }
 
   /**
    * Says what a mutation is expected to do, so that it shows at once: in all tabs that know it,
    * and again after a reload.
    *
-   * @param {Reference} ref
-   * @param {OptimisticUpdate} update
+   * @template {Reference<"mutation">} Ref
+   * @param {Ref} ref
+   * @param {OptimisticUpdate<FunctionArgs<Ref>>} update
    */
   registerOptimisticUpdate(ref, update) {
     const path = pathOf(ref);
@@ -378,16 +398,16 @@ export class Client {
     return new Write({ key, path, args, json, update, at }, { retry, discard });
   }
 
-  /** @param {string} key @returns {Promise<MutationHandle<any>>} */
+  /** @param {string} key */
   async #retry(key) {
     const former = this.#writes.get(key);
     const scope = await this.#current.opening;
-    if (!scope) throw new ParleyError("SignedOut", "Nobody is signed in");
-    const write = await scope.retry(key, (entry) =>
-      this.#follow(entry.key, entry.path, entry.args, former?.update),
-    );
-    // A promise in a promise would be waited for: the handle's own is not to be.
-    return write.handle;
+    await scope?.retry(key, (entry) => {
+      const write = this.#follow(entry.key, entry.path, entry.args, former?.update);
+      // Nobody has the new promise: what becomes of it is in the outbox.
+      write.handle.catch(() => {});
+      return write;
+    });
   }
 
   /** @param {string} key */

@@ -234,6 +234,8 @@ export class Current {
     this.scope = scope;
     scope.setToken(this.token);
     for (const { query } of this.#watched.values()) scope.watch(query);
+    // What is in the outbox showed before anybody could look.
+    this.#tell(this.#watched.keys());
     scope.join(this.#options.needsAuth());
     this.#options.onChange();
   }

@@ -2,7 +2,7 @@
  * What the caller of a mutation holds: a promise that also tells how far it is.
  *
  *     storing ──> stored ──> sent ──> committed
- *        │           │         └────> failed ──retry()──> a new handle
+ *        │           │         └────> failed ──retry()──> discarded, and a new one
  *        │           └──discard()──> discarded <──discard()── failed
  *        └──> failed (nothing was stored)
  *
@@ -28,7 +28,7 @@ import { ParleyError } from "./errors.js";
  * @property {WriteState} state
  * @property {Error | null} error why it failed
  * @property {Promise<void>} stored kept once the write is on disk: it then survives a crash
- * @property {() => Promise<MutationHandle>} retry after it failed: writes it anew, at the end
+ * @property {() => Promise<void>} retry after it failed: kept once it is stored anew, at the end, as another one; see `client.outbox()`
  * @property {() => Promise<void>} discard after it failed, or before it was sent
  * @property {(listener: () => void) => () => void} subscribe called when `state` changed
  */

@@ -273,7 +273,6 @@ export class Scope {
     const write = follow(entry);
     this.#options.writes.set(entry.key, write);
     this.#tell({ type: "retried", key, entry });
-    return write;
   }
 
   /** @param {string} key */

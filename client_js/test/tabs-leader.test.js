@@ -28,7 +28,6 @@ function join(page, scope = "parley:x") {
 /** @param {number} count */
 async function open(count) {
   const sim = new Sim();
-  sim.turns = 3;
   const all = Array.from({ length: count }, () => join(sim.tab()));
   await sim.run(50);
   return { sim, all };

@@ -7,6 +7,7 @@
 
 /** @import {Channel, Env, Socket} from "../../src/types.js" */
 
+import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
 import { createEnv } from "../../src/env.js";
 
@@ -18,9 +19,16 @@ import { createEnv } from "../../src/env.js";
  * @property {(error: Error) => void} fail
  */
 
-/** Lets promises and fake-indexeddb go on until they have nothing to do, or nearly so. */
-export async function settle(turns = 12) {
-  for (let turn = 0; turn < turns; turn++) await new Promise((go) => setImmediate(go));
+/**
+ * Lets promises and fake-indexeddb go on until they have nothing to do, or for some turns.
+ *
+ * @param {number} turns
+ */
+async function settle(turns) {
+  for (let turn = 0; turn < turns; turn++) {
+    await new Promise((go) => setImmediate(go));
+    if (!process.getActiveResourcesInfo().includes("Immediate")) return;
+  }
 }
 
 export class Sim {
@@ -35,7 +43,8 @@ export class Sim {
   #seq = 0;
   /** Delay of each message in ms. */
   delay = () => 1;
-  turns = 12;
+  /** How far the disk gets between two events, at most. */
+  turns = Infinity;
 
   /** @param {(url: string, tab: SimTab) => Socket} [openSocket] */
   tab(openSocket) {

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createClient } from "../src/client.js";
+import { Sim } from "./support/sim.js";
+import { SimServer } from "./support/sim-server.js";
+
+/** @import {ClientOptions} from "../src/client.js" */
+/** @import {LocalStore} from "../src/types.js" */
+/** @import {SimTab} from "./support/sim.js" */
+
+const URL = "https://parley.test";
+
+/** @param {LocalStore} store @param {{id: number}} args */
+function append(store, { id }) {
+  const list = /** @type {number[] | undefined} */ (store.getQuery("list:all", {}));
+  store.setQuery("list:all", {}, [...(list ?? []), id]);
+}
+
+function world() {
+  const sim = new Sim();
+  const server = new SimServer(sim);
+  return { sim, server };
+}
+
+/** @param {ReturnType<typeof world>} world @param {ClientOptions} [options] */
+function open({ sim, server }, options) {
+  const page = sim.tab(server.openSocket);
+  const client = createClient(URL, {
+    env: page.env,
+    optimisticUpdates: { "list:append": append },
+    ...options,
+  });
+  /** @type {{value: number[], isStale: boolean}[]} */
+  const shown = [];
+  client.subscribe("list:all", {}, ({ value, isStale }) => shown.push({ value, isStale }));
+  return { page, client, shown, last: () => shown.at(-1) };
+}
+
+test("a tab shows what the server says, and a write of its own at once", async () => {
+  const here = world();
+  const tab = open(here);
+  await here.sim.run(100);
+
+  const write = tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(0);
+  assert.deepEqual(tab.last(), { value: [1], isStale: false });
+  assert.equal(write.state, "sent");
+  await here.sim.run(100);
+
+  assert.equal(write.state, "committed");
+  assert.equal(await write, 1);
+  assert.deepEqual(here.server.model.runs, [1]);
+  assert.deepEqual(tab.client.outbox(), []);
+});
+
+test("three tabs use one socket, and see each other's writes", async () => {
+  const here = world();
+  const tabs = [open(here), open(here), open(here)];
+  await here.sim.run(200);
+
+  tabs[2]?.client.mutation("list:append", { id: 1 });
+  tabs[1]?.client.mutation("list:append", { id: 2 });
+  await here.sim.run(200);
+
+  assert.equal(here.server.opened, 1);
+  assert.deepEqual(
+    tabs.map((tab) => tab.last()?.value),
+    Array(3).fill(here.server.model.list(99)),
+  );
+  assert.deepEqual(tabs.map(({ client }) => client.connectionState().role).sort(), [
+    "follower",
+    "follower",
+    "leader",
+  ]);
+  assert.ok(tabs.every(({ client }) => client.connectionState().phase === "connected"));
+});
+
+test("another tab's write shows before the server has it", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  await here.sim.run(200);
+  for (const { page } of [one, two]) page.network(false);
+  await here.sim.run(10);
+
+  one.client.mutation("list:append", { id: 1 });
+  await here.sim.run(10);
+
+  assert.deepEqual(two.last()?.value, [1]);
+  assert.equal(two.client.outbox().length, 1);
+  assert.equal(two.client.connectionState().phase, "offline");
+});
+
+test("what is written offline survives the browser and is sent once, in order", async () => {
+  const here = world();
+  const one = open(here);
+  await here.sim.run(100);
+  one.page.network(false);
+  for (const id of [1, 2, 3]) one.client.mutation("list:append", { id });
+  await here.sim.run(100);
+  one.page.kill();
+
+  const two = open(here);
+  two.page.isOnline = false;
+  await here.sim.run(1500);
+  assert.deepEqual(two.last(), { value: [1, 2, 3], isStale: true });
+
+  two.page.network(true);
+  await here.sim.run(20_000);
+  assert.deepEqual(here.server.model.runs, [1, 2, 3]);
+  assert.deepEqual(two.last(), { value: [1, 2, 3], isStale: false });
+  assert.deepEqual(two.client.outbox(), []);
+});
+
+test("what was shown is shown again at the next start, as stale, until the server answers", async () => {
+  const here = world();
+  const one = open(here);
+  here.server.write();
+  await here.sim.run(3000);
+  const { value } = one.last() ?? {};
+  one.page.kill();
+
+  const two = open(here);
+  await here.sim.run(2000);
+
+  assert.deepEqual(two.shown[0], { value, isStale: true });
+  assert.deepEqual(two.last(), { value, isStale: false });
+});
+
+test("a write that failed stays, blocks nobody, and can be tried again or discarded", async () => {
+  const here = world();
+  const tab = open(here);
+  const other = open(here);
+  await here.sim.run(100);
+
+  const bad = tab.client.mutation("list:append", { id: 1, fails: true });
+  const worse = tab.client.mutation("list:append", { id: 2, fails: true });
+  const good = tab.client.mutation("list:append", { id: 3 });
+  const failing = [assert.rejects(bad, /no/), assert.rejects(worse, /no/)];
+  await here.sim.run(200);
+  await Promise.all(failing);
+
+  assert.equal(await good, 3);
+  assert.deepEqual(tab.last()?.value, [3]);
+  assert.deepEqual(
+    other.client.outbox().map(({ state }) => state),
+    ["failed", "failed"],
+  );
+  const discarding = other.client.outbox()[1]?.discard();
+  const again = bad.retry();
+  await here.sim.run(50);
+  await discarding;
+  assert.equal(worse.state, "discarded");
+  assert.equal(tab.client.connectionState().failed, 1);
+  await again;
+  assert.equal(bad.state, "discarded");
+  assert.notEqual(tab.client.outbox()[0]?.key, bad.key);
+});
+
+test("a follower takes over from a dead leader within a second, and shows no step back", async () => {
+  const here = world();
+  const tabs = [open(here), open(here), open(here)];
+  await here.sim.run(200);
+  const leader = /** @type {typeof tabs[0]} */ (
+    tabs.find(({ client }) => client.connectionState().role === "leader")
+  );
+  const [left] = tabs.filter((tab) => tab !== leader);
+  const write = left?.client.mutation("list:append", { id: 1 });
+  await here.sim.run(3);
+
+  leader.page.kill();
+  await here.sim.run(1000);
+
+  assert.equal(write?.state, "committed");
+  assert.deepEqual(here.server.model.runs, [1]);
+  assert.ok(left?.shown.every(({ isStale }) => !isStale));
+});
+
+test("closing lets go of everything", async () => {
+  const here = world();
+  const tabs = [open(here), open(here)];
+  await here.sim.run(200);
+  tabs[0]?.client.mutation("list:append", { id: 1 });
+
+  const closing = tabs.map(({ client }) => client.close());
+  await here.sim.run(60_000);
+  await Promise.all(closing);
+
+  const { locks } = here.sim;
+  assert.ok([...locks.values()].every(({ holder, queue }) => !holder && queue.length === 0));
+  assert.ok(tabs.every(({ page }) => page.channels.size === 0));
+  assert.equal(here.server.links.size, 0);
+  assert.equal(tabs[0]?.client.connectionState().phase, "closed");
+});

@@ -1,0 +1,111 @@
+/**
+ * The model server as tabs of a simulated browser reach it: sockets that take their time, break,
+ * and do not open where there is no network.
+ *
+ * @module
+ */
+
+/** @import {Socket} from "../../src/types.js" */
+/** @import {Sim, SimTab} from "./sim.js" */
+/** @import {Connection} from "./model-server.js" */
+
+import { ModelServer } from "./model-server.js";
+
+/** @typedef {{tab: SimTab, socket: Socket, connection: Connection, isOpen: boolean, url: string}} Link */
+
+export class SimServer {
+  model = new ModelServer();
+  /** @type {Set<Link>} */
+  links = new Set();
+  /** @type {string[]} tokens as they came */
+  tokens = [];
+  isDown = false;
+  /** Most sockets that were open at once. */
+  most = 0;
+  opened = 0;
+  latencyMs = 5;
+  #sim;
+  #home;
+
+  /** @param {Sim} sim */
+  constructor(sim) {
+    this.#sim = sim;
+    this.#home = sim.tab();
+    sim.tabs.pop();
+  }
+
+  /** @param {string} url @param {SimTab} tab @returns {Socket} */
+  openSocket = (url, tab) => {
+    /** @type {Link} */
+    const link = {
+      tab,
+      url,
+      connection: this.model.accept(),
+      isOpen: false,
+      socket: {
+        onopen: null,
+        onmessage: null,
+        onclose: null,
+        send: (text) => link.isOpen && this.#later(this.#home, () => this.#hear(link, text)),
+        close: () => this.#forget(link),
+      },
+    };
+    const entry = { drop: () => this.drop(link) };
+    tab.sockets.add(entry);
+    this.#later(tab, () => {
+      if (!tab.isOnline || this.isDown) return this.drop(link);
+      this.links.add(link);
+      this.most = Math.max(this.most, this.links.size);
+      this.opened++;
+      link.isOpen = true;
+      link.socket.onopen?.();
+    });
+    return link.socket;
+  };
+
+  /** The connection breaks, seen by both. @param {Link} link */
+  drop(link) {
+    this.#forget(link);
+    this.#sim.schedule(link.tab, 1, () => link.socket.onclose?.({ code: 1006, reason: "" }));
+  }
+
+  /** Somebody else writes. */
+  write() {
+    this.model.write();
+    this.#tell();
+  }
+
+  /** @param {Link} link */
+  #forget(link) {
+    link.isOpen = false;
+    this.links.delete(link);
+    this.model.connections.delete(link.connection);
+  }
+
+  /** @param {SimTab} tab @param {() => void} run */
+  #later(tab, run) {
+    this.#sim.schedule(tab, this.latencyMs, run);
+  }
+
+  /** @param {Link} link @param {string} text */
+  #hear(link, text) {
+    // What has arrived is done, though the connection may be gone by now.
+    const { connection } = link;
+    const message = JSON.parse(text);
+    if (message.type === "Authenticate") this.tokens.push(message.value);
+    connection.up.push(text);
+    this.model.read(connection);
+    while (connection.work.length > 0) this.model.run(connection);
+    while (connection.answers.length > 0) this.model.answer(connection);
+    this.#tell();
+  }
+
+  #tell() {
+    for (const { connection, socket, tab } of this.links) {
+      this.model.transit(connection);
+      for (const data of connection.down.splice(0)) {
+        this.#later(tab, () => socket.onmessage?.({ data }));
+      }
+    }
+  }
+}
