@@ -12,7 +12,7 @@ import { focusComposer } from "./composer.js";
 import { ErrorBoundary } from "./error-boundary.js";
 import { GuestBanner } from "./guest-banner.js";
 import { html } from "./html.js";
-import { ordered } from "./lists.js";
+import { ordered, withBegun } from "./lists.js";
 import { useObserved } from "./observable.js";
 import { usePage } from "./page.js";
 import { Sidebar } from "./sidebar.js";
@@ -36,12 +36,21 @@ const unsentIds = (outbox) =>
     ),
   );
 
-/** @returns {Conversation[] | undefined} in order; undefined until known */
-function useConversations() {
+/**
+ * Returns the conversations in order, and whether these are all: the list may not be known yet.
+ *
+ * @param {OutboxItem[]} outbox
+ */
+function useConversations(outbox) {
   const { actions } = usePage();
   const hidden = useObserved(actions.hidden);
-  const all = /** @type {Conversation[] | undefined} */ (useQuery(api.conversations.list, {}));
-  return useMemo(() => all && ordered(all.filter(({ _id }) => !hidden.has(_id))), [all, hidden]);
+  const listed = /** @type {Conversation[] | undefined} */ (useQuery(api.conversations.list, {}));
+  const all = useMemo(() => withBegun(listed, outbox), [listed, outbox]);
+  const conversations = useMemo(
+    () => ordered(all.filter(({ _id }) => !hidden.has(_id))),
+    [all, hidden],
+  );
+  return { conversations, isListed: listed !== undefined };
 }
 
 /** @param {Record<"filter" | "new" | "close", () => void>} deeds */
@@ -63,8 +72,8 @@ function useShortcuts(deeds) {
 function Inside({ session }) {
   const { route } = usePage();
   const openedId = useObserved(route.opened);
-  const conversations = useConversations();
   const outbox = /** @type {OutboxItem[]} */ (useOutbox());
+  const { conversations, isListed } = useConversations(outbox);
   const { phase } = useConnectionState();
   const [filter, setFilter] = useState("");
   const [isListOpen, setListOpen] = useState(false);
@@ -99,12 +108,12 @@ function Inside({ session }) {
   };
   return html`<div class=${isListOpen ? "page page-list" : "page"}>
     <button type="button" class="skip" onClick=${focusComposer}>Skip to the message box</button>
-    <${Sidebar} conversations=${conversations} openedId=${openedId} unsentIds=${unsent} phase=${phase}
+    <${Sidebar} conversations=${conversations} isListed=${isListed} openedId=${openedId} unsentIds=${unsent} phase=${phase}
       filter=${filter} onFilter=${setFilter} onClose=${() => setListOpen(false)} />
     <div class="scrim" onClick=${() => setListOpen(false)} />
     <div class="stage">
       <${GuestBanner} session=${session} />
-      <${Chat} session=${session} openedId=${openedId} conversations=${conversations} outbox=${outbox}
+      <${Chat} session=${session} openedId=${openedId} conversations=${conversations} isListed=${isListed} outbox=${outbox}
         phase=${phase} onMenu=${() => setListOpen(true)} onPickTag=${pickTag} />
     </div>
     <${ToastList} />

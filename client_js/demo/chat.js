@@ -94,19 +94,29 @@ function Failed({ error, retry }) {
  * @param {{
  *   session: Session,
  *   openedId: string | null,
- *   conversations: Conversation[] | undefined,
+ *   conversations: Conversation[],
+ *   isListed: boolean,
  *   outbox: OutboxItem[],
  *   phase: ConnectionState["phase"],
  *   onMenu: () => void,
  *   onPickTag: (tag: string) => void,
- * }} props
+ * }} props `isListed`: `conversations` has all of them
  */
-export function Chat({ session, openedId, conversations, outbox, phase, onMenu, onPickTag }) {
+export function Chat({
+  session,
+  openedId,
+  conversations,
+  isListed,
+  outbox,
+  phase,
+  onMenu,
+  onPickTag,
+}) {
   const { actions, route } = usePage();
   const answering = useObserved(actions.answering);
-  const conversation = conversations?.find(({ _id }) => _id === openedId) ?? null;
+  const conversation = conversations.find(({ _id }) => _id === openedId) ?? null;
   const hasUnsent = outbox.some(({ args }) => openedId && args.conversationId === openedId);
-  const isGone = openedId !== null && conversations && !conversation && !hasUnsent;
+  const isGone = openedId !== null && isListed && !conversation && !hasUnsent;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever another one is opened
   useEffect(() => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "./html.js";
 
 /**
@@ -29,7 +29,11 @@ export function InlineEdit({
 }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const isDone = useRef(false);
-  useEffect(() => input.current?.select(), []);
+  // Before anything else is typed.
+  useLayoutEffect(() => {
+    input.current?.focus();
+    input.current?.select();
+  }, []);
 
   /** @param {boolean} isKept */
   const end = (isKept) => {

@@ -81,6 +81,27 @@ export function withUnsent(messages, outbox, conversationId) {
   ];
 }
 
+/**
+ * Returns conversations with those that are in the outbox only: the list may not be known yet.
+ *
+ * @param {Conversation[] | undefined} listed undefined until known
+ * @param {OutboxItem[]} outbox
+ */
+export function withBegun(listed, outbox) {
+  if (listed) return listed;
+  const begun = outbox.filter(
+    ({ path, args, state }) => path === "conversations:create" && args.id && state !== "failed",
+  );
+  return begun.map(({ args, storedAt }) => ({
+    _id: String(args.id),
+    title: String(args.title ?? "New conversation"),
+    isPinned: false,
+    tags: [],
+    createdAt: storedAt,
+    updatedAt: storedAt,
+  }));
+}
+
 /** Returns what a write will add. @param {string} id @param {OutboxItem} item @returns {Message} */
 function drawn(id, { args, storedAt }) {
   const { role, content, citations, reasoningText, tools } = /** @type {Message} */ (

@@ -27,11 +27,12 @@ const MINUTE_MS = 60_000;
 /** Tells a screen reader what the assistant says, and nothing of what was there. @param {{last: Message | undefined}} props */
 function Announcer({ last }) {
   const [words, setWords] = useState("");
-  const seenId = useRef(last?._id);
+  const seenId = useRef(/** @type {string | undefined} */ (undefined));
   useEffect(() => {
-    if (!last || last._id === seenId.current) return;
-    seenId.current = last._id;
-    if (last.role === "assistant") setWords(`Assistant: ${shortened(last.content, 200)}`);
+    const seen = seenId.current;
+    seenId.current = last?._id;
+    if (!seen || !last || last._id === seen || last.role !== "assistant") return;
+    setWords(`Assistant: ${shortened(last.content, 200)}`);
   }, [last]);
   return html`<p class="visually-hidden" role="status">${words}</p>`;
 }

@@ -78,14 +78,14 @@ function PlainRow({ conversation, isOpen, isUnsent, now }) {
 
 const Row = memo(PlainRow);
 
-/** @param {{filter: string, phase: string, isLoaded: boolean, isEmpty: boolean}} props */
-function Nothing({ filter, phase, isLoaded, isEmpty }) {
-  if (!isLoaded && (phase === "connected" || phase === "connecting")) {
+/** @param {{filter: string, phase: string, isListed: boolean, isEmpty: boolean}} props */
+function Nothing({ filter, phase, isListed, isEmpty }) {
+  if (!isListed && (phase === "connected" || phase === "connecting")) {
     return html`<div class="skeleton" role="status" aria-label="Loading conversations">
       <i class="bone" /><i class="bone bone-half" /><i class="bone" /><i class="bone bone-short" />
     </div>`;
   }
-  if (!isLoaded) {
+  if (!isListed) {
     return html`<p class="side-note">Your conversations are not on this device yet. They come when there is a connection.</p>`;
   }
   if (isEmpty) {
@@ -98,19 +98,29 @@ function Nothing({ filter, phase, isLoaded, isEmpty }) {
 
 /**
  * @param {{
- *   conversations: Conversation[] | undefined,
+ *   conversations: Conversation[],
+ *   isListed: boolean,
  *   openedId: string | null,
  *   unsentIds: ReadonlySet<string>,
  *   phase: string,
  *   filter: string,
  *   onFilter: (text: string) => void,
  *   onClose: () => void,
- * }} props `conversations` in order; undefined until known
+ * }} props `conversations` in order; `isListed`: all of them
  */
-export function Sidebar({ conversations, openedId, unsentIds, phase, filter, onFilter, onClose }) {
+export function Sidebar({
+  conversations,
+  isListed,
+  openedId,
+  unsentIds,
+  phase,
+  filter,
+  onFilter,
+  onClose,
+}) {
   const { route } = usePage();
   const now = useNow(MINUTE_MS);
-  const matching = useMemo(() => filtered(conversations ?? [], filter), [conversations, filter]);
+  const matching = useMemo(() => filtered(conversations, filter), [conversations, filter]);
   const sections = useMemo(() => parts(matching, now), [matching, now]);
 
   return html`<aside class="side" id="side" aria-label="Conversations">
@@ -131,8 +141,8 @@ export function Sidebar({ conversations, openedId, unsentIds, phase, filter, onF
     <nav class="list" aria-label="Conversation list" onKeyDown=${moveInList}>
       ${
         sections.length === 0 &&
-        html`<${Nothing} filter=${filter} phase=${phase} isLoaded=${conversations !== undefined}
-          isEmpty=${conversations?.length === 0} />`
+        html`<${Nothing} filter=${filter} phase=${phase} isListed=${isListed}
+          isEmpty=${conversations.length === 0} />`
       }
       ${sections.map(
         (section) => html`<section key=${section.title} aria-label=${section.title}>
