@@ -105,8 +105,7 @@ def _hello(asked: str) -> Answer:
 
 > {_quoted(asked)}
 
-I am a **scripted assistant**: there is no model behind me, only a few fixed texts, so that you can
-see how this page works. Some things to try:
+I am a **scripted assistant**: no model, a few fixed texts, to show how this page works. Try this:
 
 1. Open this conversation in a *second window*. Both are live.
 2. Switch your network off and write. It is kept on this device, and sent when you are back.
