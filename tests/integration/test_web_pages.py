@@ -55,15 +55,6 @@ async def test_everything_comes_under_the_strict_policy(web: WebServer, path: st
     assert headers["cache-control"] == "no-cache"
 
 
-async def test_the_service_worker_alone_may_keep_the_whole_page(web: WebServer) -> None:
-    async with open_http(web) as http:
-        worker = await http.get("/demo/service-worker.js")
-        other = await http.get("/demo/app.js")
-
-    assert worker.headers["service-worker-allowed"] == "/"
-    assert "service-worker-allowed" not in other.headers
-
-
 async def test_only_the_service_worker_may_keep_the_whole_site(web: WebServer) -> None:
     async with open_http(web) as http:
         worker = await http.get("/demo/service-worker.js")
