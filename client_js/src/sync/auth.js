@@ -157,8 +157,11 @@ export class TokenKeeper {
     if (this.#state === "none") this.#giveNobody();
     else if (this.#state === "confirming" || this.#state === "trusted") {
       // To expire is usual. To be refused again and again is not.
-      if (this.#tries++ === 0) this.#fetch(true, now);
-      else this.#fail(`The server refused the token: ${error}`, now);
+      if (this.#tries > 0) this.#fail(`The server refused the token: ${error}`, now);
+      else {
+        this.#tries = 1;
+        this.#fetch(true, now);
+      }
     }
     return this.#done();
   }

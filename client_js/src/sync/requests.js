@@ -93,13 +93,15 @@ export class Requests {
    *
    * @param {MutationResponse | ActionResponse} message
    * @returns {Result | null} what ends the request; null if it goes on, or is none of ours
-   * @throws {Violation} the request is of the other kind.
+   * @throws {Violation} the request was not sent here, or is of the other kind.
    */
   answer(message) {
     const { requestId, result } = message;
     const one = this.#requests.get(requestId);
     if (one === undefined) return null; // seen already, with the Transition of a later connection
-    if (`${one.type}Response` !== message.type) throw new Violation(`${message.type} to another`);
+    if (!one.isSent || `${one.type}Response` !== message.type) {
+      throw new Violation("answer to no such request");
+    }
     this.#owed.delete(requestId);
     if (one.outcome !== null) return null;
     if (message.type === "MutationResponse" && message.ts > 0n) {

@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Violation } from "../../src/sync/messages.js";
+import { Requests } from "../../src/sync/requests.js";
+
+/** @import {Result, Value} from "../../src/types.js" */
+/** @import {ActionResponse, MutationResponse} from "../../src/sync/messages.js" */
+
+/** @param {Value} value @returns {Result} */
+const success = (value) => ({ status: "success", value });
+/** @type {Result} */
+const FAILURE = { status: "error", error: { message: "no" } };
+
+/** @param {number} requestId @param {bigint} ts @param {Result} [result] @returns {MutationResponse} */
+const mutated = (requestId, ts, result = success(requestId)) => ({
+  type: "MutationResponse",
+  requestId,
+  result,
+  ts,
+});
+
+/** @param {number} requestId @param {Result} [result] @returns {ActionResponse} */
+const acted = (requestId, result = success(null)) => ({
+  type: "ActionResponse",
+  requestId,
+  result,
+});
+
+/** @param {("Mutation" | "Action")[]} types by requestId */
+function sent(...types) {
+  const requests = new Requests();
+  for (const [requestId, type] of types.entries()) {
+    requests.add(type, { requestId, path: "a:b", args: {} });
+  }
+  requests.send();
+  return requests;
+}
+
+/** @param {Requests} requests */
+const ids = (requests) => requests.send().map(({ requestId }) => requestId);
+
+test("a request is sent once on a connection, and added once", () => {
+  const requests = new Requests();
+  requests.add("Mutation", { requestId: 0, path: "a:b", args: { n: 1 } });
+  requests.add("Mutation", { requestId: 0, path: "a:b", args: { n: 2 } });
+
+  const [first, ...more] = requests.send();
+
+  assert.deepStrictEqual(more, []);
+  assert.deepStrictEqual([first?.requestId, first?.isFirst], [0, true]);
+  assert.deepStrictEqual(JSON.parse(first?.text ?? ""), {
+    type: "Mutation",
+    requestId: 0,
+    udfPath: "a:b",
+    args: [{ n: 1 }],
+  });
+  assert.deepStrictEqual(requests.send(), []);
+});
+
+test("a mutation ends with the first Transition at its ts or above, not with its answer", () => {
+  const requests = sent("Mutation", "Mutation");
+
+  assert.equal(requests.answer(mutated(0, 5n)), null);
+  assert.equal(requests.answer(mutated(1, 6n)), null);
+
+  assert.deepStrictEqual(requests.settle(4n), []);
+  assert.deepStrictEqual(requests.settle(5n), [{ requestId: 0, value: 0, ts: 5n }]);
+  assert.deepStrictEqual(requests.settle(9n), [{ requestId: 1, value: 1, ts: 6n }]);
+  assert.deepStrictEqual(requests.settle(9n), []);
+});
+
+test("a mutation that failed, and an action, end with their answers", () => {
+  const requests = sent("Mutation", "Action", "Action");
+
+  assert.equal(requests.answer(mutated(0, 0n, FAILURE)), FAILURE);
+  assert.deepStrictEqual(requests.answer(acted(1)), success(null));
+  assert.deepStrictEqual(requests.answer(acted(2, FAILURE)), FAILURE);
+
+  assert.equal(requests.answer(acted(2)), null);
+  assert.deepStrictEqual(requests.settle(9n), []);
+});
+
+test("after a lost connection mutations are sent again in order, actions are lost", () => {
+  const requests = sent("Mutation", "Action", "Mutation", "Mutation");
+  requests.answer(mutated(0, 5n)); // committed, but not seen
+  requests.answer(mutated(2, 0n, FAILURE));
+  requests.add("Action", { requestId: 4, path: "a:b", args: {} });
+
+  assert.deepStrictEqual(requests.restart(), [1]);
+
+  const again = requests.send();
+  assert.deepStrictEqual(
+    again.map(({ requestId, isFirst }) => [requestId, isFirst]),
+    [
+      [0, false],
+      [3, false],
+      [4, true],
+    ],
+  );
+});
+
+test("what was answered on a lost connection ends with the next Transition, its second answer is nothing", () => {
+  const requests = sent("Mutation");
+  requests.answer(mutated(0, 5n));
+  requests.restart();
+  requests.send();
+
+  assert.deepStrictEqual(requests.settle(5n), [{ requestId: 0, value: 0, ts: 5n }]);
+  assert.equal(requests.answer(mutated(0, 5n)), null);
+});
+
+test("a second answer does not replace the first", () => {
+  const requests = sent("Mutation");
+  requests.answer(mutated(0, 5n));
+
+  assert.equal(requests.answer(mutated(0, 0n, FAILURE)), null);
+
+  assert.deepStrictEqual(requests.settle(5n), [{ requestId: 0, value: 0, ts: 5n }]);
+});
+
+test("an answer to what was not sent here, or to the other kind, is a violation", () => {
+  const requests = sent("Mutation", "Action");
+
+  assert.throws(() => requests.answer(acted(0)), Violation);
+  assert.throws(() => requests.answer(mutated(1, 5n)), Violation);
+  requests.restart();
+  assert.throws(() => requests.answer(mutated(0, 5n)), Violation);
+});
+
+test("a mutation whose result cannot be read is committed all the same", () => {
+  const requests = sent("Mutation");
+
+  requests.answer(mutated(0, 5n, FAILURE));
+
+  assert.deepStrictEqual(requests.settle(5n), [{ requestId: 0, value: null, ts: 5n }]);
+});
+
+test("no more than 500 mutations are on their way at once; actions do not wait for them", () => {
+  const requests = new Requests();
+  for (let requestId = 0; requestId < 600; requestId++) {
+    requests.add("Mutation", { requestId, path: "a:b", args: {} });
+  }
+  requests.add("Action", { requestId: 1000, path: "a:b", args: {} });
+
+  assert.deepStrictEqual(ids(requests), [...Array(500).keys(), 1000]);
+  assert.deepStrictEqual(ids(requests), []);
+  requests.answer(mutated(0, 5n));
+  requests.answer(mutated(1, 0n, FAILURE));
+
+  assert.deepStrictEqual(ids(requests), [500, 501]);
+});
+
+test("all is caught up once every mutation from before is answered", () => {
+  const requests = sent("Mutation", "Mutation", "Mutation");
+  requests.answer(mutated(0, 5n));
+  requests.restart();
+  requests.send();
+  requests.add("Mutation", { requestId: 3, path: "a:b", args: {} });
+  assert.equal(requests.isCaughtUp, false);
+
+  requests.settle(5n);
+  requests.answer(mutated(1, 6n));
+  assert.equal(requests.isCaughtUp, false);
+  requests.answer(mutated(2, 0n, FAILURE));
+
+  assert.equal(requests.isCaughtUp, true);
+});
+
+test("only what was never sent can be taken back", () => {
+  const requests = sent("Mutation");
+  requests.restart();
+  requests.add("Mutation", { requestId: 1, path: "a:b", args: {} });
+
+  assert.deepStrictEqual([requests.withdraw(0), requests.withdraw(1)], [false, true]);
+
+  assert.deepStrictEqual(ids(requests), [0]);
+});
+
+test("answers of a database that is gone are forgotten", () => {
+  const requests = sent("Mutation", "Mutation");
+  assert.equal(requests.forgetOutcomes(), false);
+  requests.answer(mutated(0, 5n));
+
+  assert.equal(requests.forgetOutcomes(), true);
+
+  assert.deepStrictEqual(requests.settle(9n), []);
+  requests.answer(mutated(0, 2n));
+  assert.deepStrictEqual(requests.settle(9n), [{ requestId: 0, value: 0, ts: 2n }]);
+});
