@@ -7,6 +7,8 @@
 const MAX_MS = 2 ** 48 - 1;
 const RANDOM_BITS = 74n;
 
+/** @type {ReturnType<typeof constants> | undefined} */
+let known;
 let lastMs = 0;
 let lastRandom = 0n;
 
@@ -62,7 +64,8 @@ function toText(ms, random) {
  * @returns {Uint32Array} 8 words
  */
 function sha256(bytes) {
-  const { start, round } = constants();
+  known ??= constants();
+  const { start, round } = known;
   const size = Math.ceil((bytes.length + 9) / 64) * 64;
   const padded = new DataView(new ArrayBuffer(size));
   for (const [index, byte] of bytes.entries()) padded.setUint8(index, byte);
