@@ -89,7 +89,10 @@ class Identity:
             "tokenIdentifier": self.token_identifier,
             "issuer": self.issuer,
             "subject": self.subject,
-            **copy.deepcopy(dict(self.claims)),
+            **{
+                name: copy.deepcopy(claim) if isinstance(claim, list | dict) else claim
+                for name, claim in self.claims.items()
+            },
         }
 
     def __eq__(self, other: object) -> bool:

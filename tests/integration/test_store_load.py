@@ -197,7 +197,7 @@ async def test_a_document_comes_back_from_postgres_as_it_was_shown_before_the_co
 ) -> None:
     [stored] = await database.fill([thing])
 
-    assert stored.json == rows.document_of(database.table, thing).json
+    assert stored.json == rows.encode_document(database.table, thing)[1].json
 
 
 async def test_indexes_are_used_and_the_rows_come_sorted_out_of_them(database: Database) -> None:

@@ -231,7 +231,7 @@ def fresh(
     assert call.function is not None
     memory = Memory(SCHEMA, ts, max_bytes=1 << 30)
     while True:
-        transaction = RunTransaction(memory, Limits(), FakeClock().cpu)
+        transaction = RunTransaction(memory, Limits(), FakeClock())
         pager = Pager(SECRET, journal, Limits().max_documents)
         ctx = QueryCtx(DatabaseReader(transaction, pager), Auth(identity), Entropy(0, 0))
         outcome = drive(call.function.handler(ctx, **call.args), call.path)

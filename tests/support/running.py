@@ -78,7 +78,7 @@ class Runner:
         return RunTransaction(
             self.memory,
             self.limits,
-            self.clock.monotonic,
+            self.clock,
             overlay=self.overlay,
             next_creation_us=self._next_creation_us,
             new_id=lambda: NEW_ID,

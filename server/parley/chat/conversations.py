@@ -24,6 +24,7 @@ from parley.chat.model import (
     MessageId,
     Role,
     ToolInvocation,
+    User,
     no_page,
 )
 from parley.chat.users import current_user, require_user
@@ -175,12 +176,7 @@ async def remove(ctx: MutationCtx, conversation_id: ConversationId) -> None:
 async def find_own(ctx: QueryCtx, conversation_id: ConversationId) -> Conversation | None:
     """Return a conversation of the caller; None for anybody else's, as for one that never was."""
     user = await current_user(ctx)
-    if user is None:
-        return None
-    conversation = await ctx.db.get(CONVERSATIONS, conversation_id)
-    if conversation is None or conversation["userId"] != user["_id"]:
-        return None
-    return conversation
+    return None if user is None else await _find_of(ctx, user, conversation_id)
 
 
 async def require_own(ctx: QueryCtx, conversation_id: ConversationId) -> Conversation:
@@ -189,8 +185,16 @@ async def require_own(ctx: QueryCtx, conversation_id: ConversationId) -> Convers
     Raises:
         AppError: as `require_user`, or "Conversation not found".
     """
-    await require_user(ctx)
-    conversation = await find_own(ctx, conversation_id)
+    conversation = await _find_of(ctx, await require_user(ctx), conversation_id)
     if conversation is None:
         raise AppError("Conversation not found")
+    return conversation
+
+
+async def _find_of(
+    ctx: QueryCtx, user: User, conversation_id: ConversationId
+) -> Conversation | None:
+    conversation = await ctx.db.get(CONVERSATIONS, conversation_id)
+    if conversation is None or conversation["userId"] != user["_id"]:
+        return None
     return conversation

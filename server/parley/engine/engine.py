@@ -307,7 +307,7 @@ class Engine:
             return
         assert call.function is not None  # noqa: S101
         pager = Pager(self._cursor_secret, query.call.journal, self._query_limits.max_documents)
-        transaction = RunTransaction(self.memory, self._query_limits, self._clock.cpu)
+        transaction = RunTransaction(self.memory, self._query_limits, self._clock)
         ctx = QueryCtx(
             DatabaseReader(transaction, pager),
             Auth(query.identity, is_shared=query.is_shared),
@@ -381,7 +381,7 @@ class Engine:
         transaction = RunTransaction(
             self.memory,
             self._mutation_limits,
-            self._clock.cpu,
+            self._clock,
             overlay=overlay,
             next_creation_us=self._next_creation_us,
             new_id=ids.next,

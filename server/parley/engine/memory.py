@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final
 
 from parley.engine.ranges import Range, Row, Suffix
@@ -36,19 +37,24 @@ class Installed(Enum):
     TOO_OLD = "too old"  # what happened since is no longer known: load again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Touched:
     """One row change as memory saw it.
 
     Attributes:
         before: the row as memory held it; None when memory did not hold it.
-        after: the row after the commit; None when deleted.
+        after: the row after the commit; None when deleted. Made when somebody asks.
     """
 
     table: Table
     change: Change
     before: Row | None
-    after: Row | None
+
+    @cached_property
+    def after(self) -> Row | None:
+        """The row after the commit."""
+        image = self.change.image
+        return None if image is None else _decode(self.table, image)
 
 
 class Memory:
@@ -175,7 +181,7 @@ class Memory:
         if any(request.table in commit.resets for commit in since):
             return Installed.TOO_OLD
         index = table.indexes[request.index]
-        loaded = [self._decode(table, image) for image in result.images]
+        loaded = [_decode(table, image) for image in result.images]
         lower, upper = _covered(request, table, index, loaded)
         rows = {row.id: row for row in loaded}
         for commit in since:
@@ -183,7 +189,7 @@ class Memory:
                 if change.table == request.table:
                     rows.pop(change.id, None)
                     if change.image is not None:
-                        rows[change.id] = self._decode(table, change.image)
+                        rows[change.id] = _decode(table, change.image)
         self._fill(table, index, request.prefix, lower, upper, rows)
         return Installed.DONE
 
@@ -218,15 +224,14 @@ class Memory:
 
     def _apply_change(self, table: Table, change: Change) -> Touched:
         known = self._rows[table.name]
-        before = known.get(change.id)
-        after = None if change.image is None else self._decode(table, change.image)
+        touched = Touched(table, change, known.get(change.id))
         for index_name, length in self._shapes[table.name]:
             index = table.indexes[index_name]
-            if before is not None:
-                self._leave(table, index, length, before)
-            if after is not None:
-                self._enter(table, index, length, after)
-        return Touched(table, change, before, after)
+            if touched.before is not None:
+                self._leave(table, index, length, touched.before)
+            if touched.after is not None:
+                self._enter(table, index, length, touched.after)
+        return touched
 
     def _leave(self, table: Table, index: Index, length: int, row: Row) -> None:
         position = table.position(index, row.document)
@@ -240,10 +245,6 @@ class Memory:
         if held is not None and held.contains(position[length:]):
             held.put(position[length:], row)
             self._hold(table.name, row)
-
-    def _decode(self, table: Table, image: bytes) -> Row:
-        row_id, document, fault = decode_row(table, image)
-        return Row(row_id, document, 2 * len(document.json) + 300, fault)
 
     def _hold(self, table: str, row: Row) -> None:
         if row.holders == 0:
@@ -290,6 +291,11 @@ class Memory:
             self._history_changes -= 1 + len(oldest.changes)
             self.history_bytes -= _size_of(oldest)
             self._history_start = oldest.ts
+
+
+def _decode(table: Table, image: bytes) -> Row:
+    row_id, document, fault = decode_row(table, image)
+    return Row(row_id, document, 2 * len(document.json) + 300, fault)
 
 
 def _size_of(commit: Commit) -> int:

@@ -45,12 +45,12 @@ class NotUnique(FunctionFailed):
     code = "NotUnique"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make
 class Query(Generic[D]):
     """A read being described; `collect`, `take`, `first`, `unique` or `paginate` does it.
 
     Rows come in the order of the index, then creation time, then id; ascending unless `order` says
-    otherwise. Every method returns a new query.
+    otherwise. Every method returns a new query; none changes this one.
     """
 
     _transaction: Transaction
@@ -73,19 +73,27 @@ class Query(Generic[D]):
         if index is None:
             known = ", ".join(sorted(self._table.indexes))
             raise LookupError(f"table {self._table.name} has no index {name}; it has {known}")
-        leading = [column.field for column in index.columns[: len(equal)]]
-        if set(leading) != set(equal):
+        columns = index.columns[: len(equal)]
+        leading = [column.field for column in columns]
+        if equal.keys() != set(leading):
             fields = ", ".join(column.field for column in index.columns)
             raise LookupError(
                 f"index {name} is on ({fields}): equality is for its leading fields, "
                 f"not ({', '.join(equal)})"
             )
-        if self._lower != START or self._upper != END:
+        if self._lower is not START or self._upper is not END:
             raise LookupError(f"with_index({name!r}) comes before gt, gte, lt, lte and range")
-        columns = index.columns[: len(equal)]
-        values = tuple(equal[field] for field in leading)
-        possible = all(_is_possible(c, v) for c, v in zip(columns, values, strict=True))
-        return replace(self, _index=index, _prefix=values, _is_empty=not possible)
+        values = tuple([equal[field] for field in leading])
+        is_empty = not all(map(_is_possible, columns, values))
+        return Query(
+            self._transaction,
+            self._pager,
+            self._table,
+            index,
+            values,
+            _order=self._order,
+            _is_empty=is_empty,
+        )
 
     def gt(self, **bound: Any) -> Query[D]:
         """Keep rows whose next index field is there and greater than the value."""
@@ -262,7 +270,7 @@ class DatabaseWriter(DatabaseReader):
             LookupError: there is no such row.
         """
         document = await self._existing(table, row_id)
-        changed = {**document, **_given(fields)}
+        changed = {**document.fields, **_given(fields)}
         self._transaction.update(self._table(table), document, changed)
 
     async def replace(

@@ -11,7 +11,7 @@ from parley.store.types import LoadRequest, Order
 from parley.values import Document
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as `Read` in engine.transaction
 class Scan:
     """A read of one index: rows under an equality prefix, between two cuts behind it.
 

@@ -17,13 +17,14 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, cast
 
 import orjson
 
 from parley import values
 from parley.errors import ValueInvalid, WriteRejected
-from parley.store.tables import Column, ColumnType, Table, is_id
+from parley.store.tables import ColumnType, Table, is_id
 from parley.values import Document, Int64, Value
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +42,12 @@ _DAYS_400: Final = 146_097
 _JSON_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
+# What a document shows of these is what an image holds, and on the wire it looks the same. (Times
+# only on the wire.)
+_PLAIN: Final = frozenset(
+    {ColumnType.ID, ColumnType.TEXT, ColumnType.BOOL, ColumnType.INT, ColumnType.TIME}
+)
+
 # --- image to document
 
 
@@ -57,11 +64,11 @@ def decode_row(table: Table, image: bytes) -> tuple[str, Document, str | None]:
         raw = _loads_leniently(image)
     fields, fault = _decode_fields(table, raw)
     try:
-        return raw["id"], _document(fields), fault
+        return raw["id"], _document(table, fields), fault
     except ValueInvalid as error:
         # Each value is sound by itself, but not inside a document: nested one level too deep.
         sound = {field: value for field, value in fields.items() if _fits(field, value)}
-        return raw["id"], _document(sound), error.message
+        return raw["id"], _document(table, sound), error.message
 
 
 def decode_image(table: Table, image: bytes) -> dict[str, Value]:
@@ -76,20 +83,47 @@ def decode_image(table: Table, image: bytes) -> dict[str, Value]:
     return {name: document[name] for name in document}
 
 
-def document_of(table: Table, fields: Mapping[str, Any]) -> Document:
-    """Return the document that Postgres will give back once `fields` are written.
+def encode_document(table: Table, fields: Mapping[str, Any]) -> tuple[dict[str, Any], Document]:
+    """Return `encode_row(table, fields)`, and the document that Postgres will make of it.
+
+    The document is not `compact`: for what lives as long as a batch.
 
     Raises:
         WriteRejected: as `encode_row`.
     """
-    decoded, fault = _decode_fields(table, encode_row(table, fields))
-    if fault is not None:
-        raise WriteRejected(f"{table.name}: {fault}")
-    return _document(decoded)
+    row = encode_row(table, fields)
+    decoded: dict[str, Value] = {}
+    wire: dict[str, Any] = {}
+    for field, column in table.columns.items():
+        encoded = row.get(column.name)
+        if encoded is None:
+            continue
+        kind = column.type
+        if kind is ColumnType.TIME:
+            decoded[field] = wire[field] = _time_of(round(fields[field] * 1000))
+        elif kind in _PLAIN or kind is ColumnType.TEXTS:
+            decoded[field] = wire[field] = encoded
+        else:
+            try:
+                value = _DECODERS[kind](encoded)
+            except (ValueError, ValueInvalid) as error:
+                raise WriteRejected(f"{table.name}: column {column.name}: {error}") from None
+            decoded[field] = value
+            wire[field] = _wire_of(field, value)
+    return row, Document(decoded, orjson.dumps(wire, option=orjson.OPT_SORT_KEYS))
 
 
-def _document(fields: dict[str, Value]) -> Document:
-    return Document(fields, values.compact(values.encode(fields)))
+def _document(table: Table, fields: dict[str, Value]) -> Document:
+    wire = {
+        field: value if table.columns[field].type in _PLAIN else _wire_of(field, value)
+        for field, value in fields.items()
+    }
+    return Document(fields, values.compact(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)))
+
+
+def _wire_of(field: str, value: Value) -> Any:
+    """Return what of a document's wire JSON stands for a field's value."""
+    return cast("dict[str, Any]", values.to_wire({field: value}))[field]
 
 
 def _fits(field: str, value: Value) -> bool:
@@ -107,11 +141,15 @@ def _decode_fields(table: Table, raw: Mapping[str, Any]) -> tuple[dict[str, Valu
         value = raw.get(column.name)
         if value is None:
             continue
+        kind = column.type
+        if kind in _PLAIN and kind is not ColumnType.TIME:
+            fields[column.field] = value
+            continue
         try:
-            fields[column.field] = _DECODERS[column.type](value)
+            fields[column.field] = _DECODERS[kind](value)
         except (ValueError, ValueInvalid) as error:
             fault = f"column {column.name}: {error}"
-            if column.type is ColumnType.TIME:
+            if kind is ColumnType.TIME:
                 fields[column.field] = -_FAR_MS if value.startswith("-") else _FAR_MS
     return fields, fault
 
@@ -142,11 +180,16 @@ def _cut_depth(text: str) -> str:
     return "".join((*kept, text[start:]))
 
 
+@lru_cache(4096)  # an update repeats most times of its row, and rows of one commit share theirs
 def _decode_time(text: str) -> int | float:
     try:
         micros = (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
     except ValueError:
         micros = _far_micros(text)
+    return _time_of(micros)
+
+
+def _time_of(micros: int) -> int | float:
     whole, rest = divmod(micros, 1000)
     return whole if rest == 0 and abs(whole) <= values.MAX_SAFE_INT else micros / 1000
 
@@ -167,11 +210,7 @@ def _far_micros(text: str) -> int:
 
 
 _DECODERS: Final[dict[ColumnType, Callable[[Any], Value]]] = {
-    ColumnType.ID: lambda value: value,
-    ColumnType.TEXT: lambda value: value,
-    ColumnType.BOOL: lambda value: value,
     ColumnType.TIME: _decode_time,
-    ColumnType.INT: lambda value: value,
     ColumnType.INT64: Int64,
     ColumnType.FLOAT: float,
     ColumnType.JSON: values.decode,
@@ -191,28 +230,26 @@ def encode_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
             message names the field and what was expected. Nothing that passes here can make
             Postgres refuse the types of a whole batch.
     """
-    for field in fields:
-        if field not in table.columns:
+    for field, value in fields.items():
+        if field not in table.columns and value is not None:
             raise WriteRejected(f"{table.name} has no field {field}")
     row: dict[str, Any] = {}
     for field, column in table.columns.items():
         value = fields.get(field)
         if value is not None:
-            row[column.name] = _encode_field(table, column, value)
+            try:
+                row[column.name] = _ENCODERS[column.type](value)
+            except (_Unfit, ValueInvalid) as error:
+                raise _refusal(table, field, value, error) from None
         elif not column.is_optional:
             raise WriteRejected(f"{table.name}.{field} is missing: it is required")
     return row
 
 
-def _encode_field(table: Table, column: Column, value: object) -> object:
-    try:
-        return _ENCODERS[column.type](value)
-    except _Unfit as unfit:
-        raise WriteRejected(
-            f"{table.name}.{column.field}: expected {unfit}, found {_shown(value)}"
-        ) from None
-    except ValueInvalid as error:
-        raise WriteRejected(f"{table.name}.{column.field}: {error.message}") from None
+def _refusal(table: Table, field: str, value: object, error: Exception) -> WriteRejected:
+    if isinstance(error, ValueInvalid):
+        return WriteRejected(f"{table.name}.{field}: {error.message}")
+    return WriteRejected(f"{table.name}.{field}: expected {error}, found {_shown(value)}")
 
 
 def _shown(value: object) -> str:
@@ -262,7 +299,12 @@ def _encode_time(value: object) -> str:
     number = _number(value, expected)
     if not _MIN_TIME_MS <= number <= _MAX_TIME_MS:  # also refuses NaN
         raise _Unfit(expected)
-    return (_EPOCH + timedelta(microseconds=round(number * 1000))).isoformat()
+    return _iso(round(number * 1000))
+
+
+@lru_cache(4096)  # what is written now, and what stays as it was, comes again and again
+def _iso(micros: int) -> str:
+    return (_EPOCH + timedelta(microseconds=micros)).isoformat()
 
 
 def _whole(value: object, bits: int) -> int:

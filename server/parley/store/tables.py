@@ -123,11 +123,11 @@ class Table:
         """
         if index.name == "by_id" and len(prefix) == 1:
             return row_key(self.name, prefix[0])
-        fitting = [length for length in index.key_lengths if length <= len(prefix)]
-        if not fitting:
-            return self.name
-        columns = index.columns[: fitting[-1]]
-        return index_key(self.name, [column.name for column in columns], prefix[: len(columns)])
+        for length in reversed(index.key_lengths):
+            if length <= len(prefix):
+                names = [column.name for column in index.columns[:length]]
+                return index_key(self.name, names, prefix[:length])
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,12 @@ def index_key(table: str, columns: Sequence[str], values: Sequence[Any]) -> str:
 
 
 def _key_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("\\", "\\\\").replace("/", "\\/")
     if value is None:
         return r"\N"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return value.replace("\\", "\\\\").replace("/", "\\/")
     return str(int(value))
 
 
@@ -196,11 +196,17 @@ class Cut:
 
     def is_before(self, position: tuple[Any, ...]) -> bool:
         """Tell whether `position` (of a row) lies after this cut."""
+        if not self.values:
+            return self.side < 0
         head = position[: len(self.values)]
         return self.side < 0 if head == self.values else self.values < head
 
     def precedes(self, other: Cut) -> bool:
         """Tell whether this cut stands strictly before `other`."""
+        if not self.values:  # START and END, nearly always
+            return self.side < (0 if other.values else other.side)
+        if not other.values:
+            return other.side > 0
         return self.sort_key() < other.sort_key()
 
     def sort_key(self) -> tuple[Any, ...]:

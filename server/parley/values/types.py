@@ -68,6 +68,11 @@ class Document(Mapping[str, Any]):
         """The canonical wire JSON."""
         return self._json
 
+    @property
+    def fields(self) -> Mapping[str, Value]:
+        """The fields themselves, for readers that change nothing below them."""
+        return self._fields
+
     def __getitem__(self, key: str) -> Any:
         """Return a field's value; KeyError where the document has none."""
         return _copy(self._fields[key])
