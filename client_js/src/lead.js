@@ -32,7 +32,7 @@ import { encodeValue } from "./values.js";
 // Mutations and actions share the wire's numbers; the outbox counts from 0.
 const FIRST_ACTION = 2 ** 31;
 const KEEP_AFTER_MS = 1000;
-const RECENT = 256;
+const RECENT = 64;
 
 /** @type {Position} */
 const NOTHING_SEEN = { ts: 0n, incarnation: null };
@@ -42,7 +42,8 @@ const NOTHING_SEEN = { ts: 0n, incarnation: null };
  * @property {Set<QueryToken>} tokens
  * @property {bigint} ts what it has seen
  * @property {string | null} incarnation
- * @property {boolean} isSynced
+ * @property {boolean} isSynced whether it gets changes; not before it had all at once
+ * @property {number[] | null} unknown what it waits for and nobody knows; null: not looked up yet
  * @property {() => void} stopWatch
  */
 
@@ -109,13 +110,17 @@ export class Lead {
   async start() {
     const { env, url, cache, outbox, seen } = this.#options;
     const kept = await cache.position().catch(() => NOTHING_SEEN);
+    const recent = await outbox.recent().catch(() => []);
     if (this.#isStopped) return;
+    this.#recent = recent;
     const newest = seen.ts > kept.ts ? seen : kept;
+    // What is done is seen: whoever comes to know of it must find it in the results.
+    const [maxObservedTs = 0n] = [newest.ts, ...recent.map(({ ts }) => ts)].sort(descending);
     const session = new Session({
       sessionId: outbox.sessionId,
       now: env.now,
       random: env.random,
-      maxObservedTs: newest.ts,
+      maxObservedTs,
       incarnation: newest.incarnation,
     });
     const transport = new Transport(env, url, session, (news) => this.#onNews(news));
@@ -197,6 +202,7 @@ export class Lead {
       ts,
       incarnation,
       isSynced: false,
+      unknown: waiting.length > 0 ? null : [],
       stopWatch: this.#options.tabs.watch(tab, () => this.#leave(tab)),
     };
     this.#members.set(tab, member);
@@ -208,8 +214,8 @@ export class Lead {
     this.#tell(tab, { type: "line", line: this.#line });
     const isSameLife = this.#running?.session.snapshot([]).incarnation === incarnation;
     if (isSameLife) this.#run((session) => session.observe(ts));
-    this.#sync(tab, member);
-    if (waiting.length > 0) this.#answer(tab, waiting).catch(() => {});
+    if (waiting.length > 0) this.#lookUp(tab, member, waiting);
+    else this.#sync(tab, member);
   }
 
   /** @param {string} tab that is gone */
@@ -222,22 +228,18 @@ export class Lead {
   }
 
   /**
-   * Tells a tab what became of the mutations that it still waits for.
+   * Finds out what became of the mutations that a tab still waits for.
    *
    * @param {string} tab
+   * @param {Member} member
    * @param {number[]} waiting
    */
-  async #answer(tab, waiting) {
-    const entries = await this.#options.outbox.list();
-    const kept = new Map(entries.map((entry) => [entry.requestId, entry.failure]));
-    const done = this.#recent.filter(({ requestId }) => waiting.includes(requestId));
-    const isDone = new Set(done.map(({ requestId }) => requestId));
-    const unknown = waiting.filter((id) => !kept.has(id) && !isDone.has(id));
-    this.#tell(tab, { type: "settled", done, unknown });
-    for (const requestId of waiting) {
-      const failure = kept.get(requestId);
-      if (failure) this.#tell(tab, { type: "failed", requestId, failure });
-    }
+  async #lookUp(tab, member, waiting) {
+    const entries = await this.#options.outbox.list().catch(() => null);
+    const kept = new Set(entries?.map(({ requestId }) => requestId) ?? waiting);
+    const isDone = (/** @type {number} */ id) => this.#recent.some((one) => one.requestId === id);
+    member.unknown = waiting.filter((id) => !kept.has(id) && !isDone(id));
+    if (this.#members.get(tab) === member) this.#sync(tab, member);
   }
 
   /** @param {string} tab @param {Member} member @param {QueryCall} call */
@@ -343,7 +345,7 @@ export class Lead {
     }
     if (completed.length > 0) {
       const done = completed.map(({ requestId }) => requestId);
-      this.#keepBusy(this.#options.outbox.done(done));
+      this.#keepBusy(this.#options.outbox.done(done, this.#recent));
     }
     this.#cancelKeep ??= this.#options.env.after(() => this.#keep(), KEEP_AFTER_MS);
   }
@@ -356,12 +358,15 @@ export class Lead {
    */
   #sync(tab, member) {
     const now = this.#running?.session.snapshot(member.tokens);
-    if (member.isSynced || !now) return;
+    if (member.isSynced || !now || !member.unknown) return;
     const isSameLife = member.incarnation === now.incarnation;
     const isBehind = isSameLife && now.ts < member.ts;
     if (member.ts > 0n && (isBehind || now.queries.length < member.tokens.size)) return;
     member.isSynced = true;
-    this.#tellResults(tab, member.tokens);
+    if (now.ts > 0n)
+      this.#tell(tab, { type: "change", change: { ...now, completed: this.#recent } });
+    if (member.unknown.length > 0)
+      this.#tell(tab, { type: "settled", done: [], unknown: member.unknown });
   }
 
   /** @param {string} tab @param {Iterable<QueryToken>} tokens */
@@ -430,3 +435,6 @@ export class Lead {
     this.#busy.add(quiet);
   }
 }
+
+/** @param {bigint} a @param {bigint} b */
+const descending = (a, b) => Number(a < b) - Number(a > b);

@@ -15,7 +15,7 @@
  * @module
  */
 
-/** @import {Account, Failure, Json, OutboxEntry} from "./types.js" */
+/** @import {Account, Completion, Failure, Json, OutboxEntry} from "./types.js" */
 /** @import {Store, Table, Tx} from "./storage/store.js" */
 
 import { ParleyError } from "./errors.js";
@@ -151,14 +151,25 @@ export class Outbox {
    * Removes what the server has done.
    *
    * @param {number[]} requestIds
+   * @param {Completion[]} [recent] what `recent` is to give from now on
    */
-  done(requestIds) {
+  done(requestIds, recent) {
     // Not strict: what comes back after a power cut is sent again, and done once.
     return this.#write(async (tx) => {
+      if (recent) await tx.put("meta", "recent", recent);
       for (const { requestId } of await this.#find(tx, requestIds)) {
         await tx.delete("outbox", requestId);
       }
     }, false);
+  }
+
+  /**
+   * Returns the mutations that were done last, for tabs that did not hear of it.
+   *
+   * @returns {Promise<Completion[]>}
+   */
+  async recent() {
+    return (await this.#store.read(["meta"], (tx) => tx.get("meta", "recent"))) ?? [];
   }
 
   /**

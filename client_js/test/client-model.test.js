@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { createClient } from "../src/client.js";
+import { Sim } from "./support/sim.js";
+import { SimServer } from "./support/sim-server.js";
+
+/** @import {MutationHandle} from "../src/handle.js" */
+/** @import {LocalStore} from "../src/types.js" */
+/** @import {SimTab} from "./support/sim.js" */
+
+/** @typedef {{id: number, tab: number, page: SimTab, handle: MutationHandle<number>, end: string | number | null}} Made */
+
+/** @param {LocalStore} store @param {{id: number}} args */
+function append(store, { id }) {
+  const list = /** @type {number[] | undefined} */ (store.getQuery("list:all", {}));
+  store.setQuery("list:all", {}, [...(list ?? []), id]);
+}
+
+/** Several tabs of one browser, in which anything may happen. */
+class World {
+  sim = new Sim();
+  server = new SimServer(this.sim);
+  /** @type {{page: SimTab, client: ReturnType<typeof createClient>, shown: number[][], ts: bigint}[]} */
+  tabs = [];
+  /** @type {Made[]} */
+  made = [];
+  isOnline = true;
+
+  open() {
+    const page = this.sim.tab(this.server.openSocket);
+    page.isOnline = this.isOnline;
+    const client = createClient("https://parley.test", {
+      env: page.env,
+      optimisticUpdates: { "list:append": append },
+    });
+    /** @type {number[][]} */
+    const shown = [];
+    client.subscribe("list:all", {}, ({ value }) => shown.push(value));
+    this.tabs.push({ page, client, shown, ts: 0n });
+  }
+
+  /** @param {number} tab */
+  write(tab) {
+    const { page, client } = /** @type {World["tabs"][0]} */ (this.tabs[tab]);
+    const id = this.made.length + 1;
+    const handle = client.mutation("list:append", { id });
+    /** @type {Made} */
+    const made = { id, tab, page, handle, end: null };
+    handle.then(
+      (value) => {
+        // It is kept only when its own tab shows it.
+        made.end = client.localResult("list:all", {}).includes(id) ? value : "not shown";
+      },
+      (error) => {
+        made.end = error.code;
+      },
+    );
+    this.made.push(made);
+  }
+
+  /** @param {number} tab @param {string} what */
+  happen(tab, what) {
+    const { page } = this.tabs[tab] ?? {};
+    if (!page || page.isDead) return;
+    const isAwake = !page.isFrozen;
+    if (what === "write" && isAwake && page.isVisible) this.write(tab);
+    if (what === "kill") page.kill();
+    if (what === "freeze") page.freeze();
+    if (what === "thaw") page.thaw();
+    if (what === "hide" && isAwake && page.isVisible) page.page("hide");
+    if (what === "show" && isAwake && !page.isVisible) page.page("show");
+    if (what === "look" && isAwake && page.isVisible) page.page("visible");
+  }
+
+  /** @param {{tab: number, what: string, ms: number, turns: number}} step */
+  async step({ tab, what, ms, turns }) {
+    this.sim.turns = turns;
+    if (what === "open" && this.tabs.length < 6) this.open();
+    else if (what === "elsewhere") this.server.write();
+    else if (what === "network") this.network(!this.isOnline);
+    else if (what === "drop") for (const link of this.server.links) this.server.drop(link);
+    else this.happen(tab, what);
+    await this.sim.run(ms);
+  }
+
+  /** @param {boolean} isOnline */
+  network(isOnline) {
+    this.isOnline = isOnline;
+    for (const { page } of this.tabs) {
+      if (!page.isDead && !page.isFrozen) page.network(isOnline);
+      else page.isOnline = isOnline;
+    }
+  }
+
+  /** Everybody wakes, and has time. */
+  async calm() {
+    this.sim.turns = Infinity;
+    this.open();
+    for (const { page } of this.tabs) {
+      page.thaw();
+      if (!page.isDead && !page.isVisible) page.page("show");
+    }
+    this.network(true);
+    await this.sim.run(60_000);
+  }
+
+  async close() {
+    const closing = this.tabs
+      .filter(({ page }) => !page.isDead)
+      .map(({ client }) => client.close());
+    await this.sim.run(100);
+    await Promise.all(closing);
+  }
+}
+
+const step = fc.record({
+  tab: fc.nat(3),
+  what: fc.oneof(
+    { weight: 6, arbitrary: fc.constant("write") },
+    { weight: 4, arbitrary: fc.constantFrom("freeze", "thaw", "hide", "show", "look", "open") },
+    { weight: 3, arbitrary: fc.constantFrom("kill", "network", "drop", "elsewhere") },
+  ),
+  ms: fc.oneof(fc.nat(12), fc.nat(900), fc.constant(3000)),
+  turns: fc.constantFrom(2, 5, 20, Infinity),
+});
+
+/** @param {{tab: number, what: string, ms: number, turns: number}[]} steps */
+async function play(steps) {
+  const world = new World();
+  for (const _ of [1, 2, 3]) world.open();
+  await world.sim.run(40);
+  for (const one of steps) await world.step(one);
+  await world.calm();
+  check(world);
+  await world.close();
+}
+
+/** @param {World} world */
+function check({ server, made, tabs }) {
+  const { runs } = server.model;
+  assert.deepEqual(runs, [...new Set(runs)], "something was done twice");
+  const live = made.filter(({ page }) => !page.isDead);
+  for (const { id, end } of live) assert.equal(end, id, `handle ${id}`);
+  const durable = made.filter(({ handle }) => handle.state !== "storing");
+  for (const { id } of durable) assert.ok(runs.includes(id), `${id} was stored, and lost`);
+  for (const tab of tabs.keys()) {
+    const own = made.filter((one) => one.tab === tab && runs.includes(one.id)).map(({ id }) => id);
+    const inOrder = runs.filter((id) => own.includes(id));
+    assert.deepEqual(inOrder, own, "one tab's writes changed places");
+  }
+  const truth = server.model.list(Infinity);
+  for (const { page, client, shown } of tabs.filter(({ page }) => !page.isDead)) {
+    assert.deepEqual(shown.at(-1), truth, `${page.name} does not show what is true`);
+    assert.deepEqual(client.outbox(), []);
+    for (const [index, list] of shown.entries()) {
+      const lost = (shown[index - 1] ?? []).filter((id) => !list.includes(id));
+      assert.deepEqual(lost, [], `${page.name} showed something, and then did not`);
+    }
+  }
+}
+
+test("whatever happens to tabs and the network: each write once, in order, shown without a step back, every handle kept", async () => {
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 25 }), play), {
+    numRuns: Number(process.env.RUNS ?? 30),
+    endOnFailure: false,
+  });
+});
