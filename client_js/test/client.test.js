@@ -191,3 +191,206 @@ test("closing lets go of everything", async () => {
   assert.equal(here.server.links.size, 0);
   assert.equal(tabs[0]?.client.connectionState().phase, "closed");
 });
+
+// --- Who is here ---
+
+/** @param {string} sub @param {number} n makes tokens differ */
+const tokenOf = (sub, n = 0) =>
+  ["e30", btoa(JSON.stringify({ iss: "i", sub, iat: n, exp: 4_000_000_000 })), "x"].join(".");
+
+test("while one account's writes wait, another signs in: each is sent under its own", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  tab.page.network(false);
+  const hers = tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+
+  tab.client.setAuth(async () => tokenOf("bob"));
+  await here.sim.run(100);
+  const his = tab.client.mutation("list:append", { id: 2 });
+  assert.deepEqual(tab.last()?.value, [2]);
+  tab.page.network(true);
+  await here.sim.run(20_000);
+
+  assert.equal(tab.client.connectionState().account, "i|bob");
+  assert.deepEqual(here.server.model.runs, [2]);
+  assert.equal(his.state, "committed");
+  assert.equal(hers.state, "stored");
+
+  tab.client.setAuth(async () => tokenOf("alice", 1));
+  await here.sim.run(2000);
+  assert.equal(hers.state, "committed");
+  assert.deepEqual(here.server.model.runs, [2, 1]);
+  const under = here.server.ran.map(({ requestId, token }) => [requestId, token]);
+  assert.deepEqual(under.at(-1), [0, tokenOf("alice", 1)]);
+});
+
+test("a token that does not come is said, and the last account's data is shown meanwhile", async () => {
+  const here = world();
+  const first = open(here);
+  first.client.setAuth(async () => tokenOf("alice"));
+  here.server.write();
+  await here.sim.run(3000);
+  first.page.kill();
+
+  const tab = open(here);
+  /** @type {boolean[]} */
+  const told = [];
+  let isBroken = true;
+  tab.client.setAuth(
+    async () => {
+      if (isBroken) throw new Error("no network");
+      return tokenOf("alice", 1);
+    },
+    (isAuthenticated) => told.push(isAuthenticated),
+  );
+  await here.sim.run(2000);
+  assert.equal(tab.client.connectionState().phase, "needs-auth");
+  assert.match(tab.client.connectionState().reason ?? "", /no network/);
+  assert.deepEqual(tab.last(), { value: first.last()?.value, isStale: true });
+  const write = tab.client.mutation("list:append", { id: 7 });
+  await here.sim.run(100);
+  assert.equal(write.state, "stored");
+
+  isBroken = false;
+  await here.sim.run(10_000);
+  assert.equal(tab.client.connectionState().phase, "connected");
+  assert.equal(write.state, "committed");
+  assert.deepEqual(told, [false, true]);
+});
+
+test("a token fetch that hangs shows the last account after a second", async () => {
+  const here = world();
+  const first = open(here);
+  first.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(3000);
+  first.page.kill();
+
+  const tab = open(here);
+  tab.client.setAuth(() => new Promise(() => {}));
+  await here.sim.run(1200);
+
+  assert.deepEqual(tab.last(), { value: [], isStale: true });
+  assert.equal(tab.client.connectionState().account, "i|alice");
+});
+
+test("signed out, nothing of the account is shown, and its unsent writes wait for it", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  tab.page.network(false);
+  const write = tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(2000);
+
+  tab.client.clearAuth();
+  await here.sim.run(100);
+  assert.equal(tab.client.localResult("list:all", {}), undefined);
+  assert.deepEqual(tab.client.outbox(), []);
+
+  tab.client.setAuth(async () => tokenOf("alice", 1));
+  tab.page.network(true);
+  await here.sim.run(20_000);
+  assert.equal(write.state, "committed");
+});
+
+test("logging out removes all, and refuses while something is unsent", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  tab.page.network(false);
+  const write = tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+
+  await assert.rejects(tab.client.logout(), { code: "UnsentWrites" });
+  assert.equal(tab.client.outbox().length, 1);
+
+  const leaving = tab.client.logout({ discardUnsent: true });
+  await Promise.all([assert.rejects(write, { code: "Discarded" }), here.sim.run(10_000)]);
+  await leaving;
+  const names = (await here.sim.indexedDB.databases()).map(({ name }) => name);
+  assert.ok(!names.some((name) => name?.includes("alice")), String(names));
+});
+
+test("a guest's writes are shown and kept, sent by nobody, and move into an account once", async () => {
+  const here = world();
+  const options = { guest: true, localResults: { "list:all": () => [] } };
+  const first = open(here, options);
+  for (const id of [1, 2]) first.client.mutation("list:append", { id });
+  await here.sim.run(100);
+  first.page.kill();
+
+  const tab = open(here, options);
+  await here.sim.run(100);
+  assert.deepEqual(tab.last(), { value: [1, 2], isStale: false });
+  assert.equal(tab.client.connectionState().phase, "guest");
+  assert.equal(here.server.opened, 0);
+
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  const adopting = tab.client.adoptGuest();
+  await here.sim.run(6000);
+  await adopting;
+  const again = tab.client.adoptGuest();
+  await here.sim.run(6000);
+  await again;
+
+  assert.deepEqual(here.server.model.runs, [1, 2]);
+  assert.deepEqual(tab.last(), { value: [1, 2], isStale: false });
+});
+
+test("without locks each tab has its own socket, and sends what a dead one left", async () => {
+  const here = world();
+  const first = open(here, { tabs: false });
+  await here.sim.run(100);
+  first.page.network(false);
+  first.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  first.page.kill();
+  await here.sim.run(70_000);
+
+  const tabs = [open(here, { tabs: false }), open(here, { tabs: false })];
+  await here.sim.run(5000);
+
+  assert.deepEqual(
+    tabs.map(({ client }) => client.connectionState().role),
+    ["alone", "alone"],
+  );
+  assert.equal(here.server.links.size, 2);
+  assert.deepEqual(here.server.model.runs, [1]);
+});
+
+test("where nothing can be kept, the client works until the page goes, and says so", async () => {
+  const here = world();
+  const tab = open(here, { storage: "memory" });
+  const write = tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+
+  assert.equal(write.state, "committed");
+  assert.equal(tab.client.connectionState().durable, false);
+});
+
+test("an argument that is no value is named, and nothing is stored", () => {
+  const { client } = open(world());
+
+  assert.throws(() => client.mutation("list:append", { id: { $ref: 1 } }), {
+    code: "InvalidValue",
+    message: /\$ref/,
+  });
+  assert.throws(() => createClient("parley.test"), { code: "InvalidUrl" });
+});
+
+test("a query gives its first live result, and connection and outbox stay the same objects", async () => {
+  const here = world();
+  const { client } = open(here);
+
+  const asking = client.query("list:all");
+  await here.sim.run(100);
+
+  assert.deepEqual(await asking, []);
+  assert.equal(client.connectionState(), client.connectionState());
+  assert.equal(client.outbox(), client.outbox());
+});

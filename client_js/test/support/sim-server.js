@@ -17,8 +17,14 @@ export class SimServer {
   model = new ModelServer();
   /** @type {Set<Link>} */
   links = new Set();
-  /** @type {string[]} tokens as they came */
-  tokens = [];
+  /** @type {{requestId: number, token: string | null}[]} mutations as they came, and under which token */
+  ran = [];
+  /** @type {WeakMap<Connection, string>} */
+  #tokens = new WeakMap();
+  /** @type {WeakMap<Connection, string>} */
+  #sessions = new WeakMap();
+  /** @type {Map<string, Map<number, {ts: number}>>} what is remembered of each session's requests */
+  #requests = new Map();
   isDown = false;
   /** Most sockets that were open at once. */
   most = 0;
@@ -92,7 +98,13 @@ export class SimServer {
     // What has arrived is done, though the connection may be gone by now.
     const { connection } = link;
     const message = JSON.parse(text);
-    if (message.type === "Authenticate") this.tokens.push(message.value);
+    const token = this.#tokens.get(connection) ?? null;
+    if (message.type === "Authenticate") this.#tokens.set(connection, message.value);
+    if (message.type === "Mutation") this.ran.push({ requestId: message.requestId, token });
+    if (message.type === "Connect") this.#sessions.set(connection, message.sessionId);
+    const session = this.#sessions.get(connection) ?? "";
+    this.model.requests = this.#requests.get(session) ?? new Map();
+    this.#requests.set(session, this.model.requests);
     connection.up.push(text);
     this.model.read(connection);
     while (connection.work.length > 0) this.model.run(connection);
