@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -22,6 +23,10 @@ NewDevice = Callable[..., Awaitable[Device]]
 
 # Anybody on this machine may be anybody, and all tests come from one address.
 DEVELOPMENT = {"SUPABASE_JWT_SECRET": "", "PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "1000"}
+
+# The test page says how its client is; other pages have none to ask.
+_STATE = """() => window.client ? JSON.stringify({
+  ...client.connectionState(), phases: told.phases, shown, outbox: outbox() }).slice(0, 4000) : ''"""
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -136,8 +141,10 @@ async def show(devices: list[Device], directory: Path) -> None:
         for place, page in enumerate(device.context.pages):
             path = directory / f"device{number}-tab{place}.png"
             print(f"--- {page.url}: {path}")  # noqa: T201
-            with suppress(Error):  # a page that died or hangs has no picture
+            with suppress(Error, TimeoutError):  # a page that died or hangs says nothing
                 await page.screenshot(path=path, timeout=3000)
+                async with asyncio.timeout(3):
+                    print(await page.evaluate(_STATE))  # noqa: T201
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import BrowserContext, BrowserType, CDPSession, Page, Route, expect
+from playwright.async_api import (
+    BrowserContext,
+    BrowserType,
+    CDPSession,
+    Page,
+    Route,
+    WebError,
+    expect,
+)
 
-from tests.browser.chromium import CLIENT_JS, Chromium, kill_browser
+from tests.browser.chromium import Chromium, kill_browser
 from tests.support.proxy import Proxy
 
 PAGES = Path(__file__).with_name("pages")
-# The test page and the client's modules, beside whatever the server serves.
+# Where the test page is, beside what the server serves.
 TEST_PATH = "/browser-test/"
-WAIT_MS = 10_000
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".json": "application/json"}
+WAIT_MS = 15_000
 
 # Violations are events of the document; a page that hides its console would hide them too.
 _REPORT_VIOLATIONS = """
@@ -56,7 +63,7 @@ class Device:
         # Documents that Playwright serves have no address; to Chromium they are strangers here.
         await self.context.grant_permissions(["local-network-access"])
         await self.context.add_init_script(_REPORT_VIOLATIONS)
-        self.context.on("weberror", lambda error: self.problems.append(f"threw: {error.error}"))
+        self.context.on("weberror", self._catch)
         self.context.on("console", lambda line: self._hear(line.type, line.text))
         self.context.on("dialog", lambda dialog: self._refuse(dialog))
         await self.context.route(f"**{TEST_PATH}**", self._serve_test_page)
@@ -108,6 +115,10 @@ class Device:
         """Return a session of the Chrome DevTools Protocol."""
         return await self.context.new_cdp_session(page)
 
+    def _catch(self, error: WebError) -> None:
+        stack = getattr(error.error, "stack", None) or ""
+        self.problems.append(f"threw: {error.error}\n{stack}")
+
     def _hear(self, kind: str, text: str) -> None:
         if kind == "error":
             self.problems.append(text)
@@ -118,11 +129,7 @@ class Device:
 
     async def _serve_test_page(self, route: Route) -> None:
         name = urlsplit(route.request.url).path.removeprefix(TEST_PATH)
-        path = next((p for p in (PAGES / name, CLIENT_JS / name) if p.is_file()), None)
-        if path is None:
-            await route.fulfill(status=404)
-            return
-        await route.fulfill(body=path.read_bytes(), content_type=_TYPES[path.suffix])
+        await route.fulfill(path=PAGES / name)
 
     def _is_document(self, url: str) -> bool:
         path = urlsplit(url).path
@@ -190,6 +197,23 @@ class Tab:
         sent = asyncio.ensure_future(session.send("Page.crash"))
         await crashed
         sent.cancel()
+
+    async def freeze(self, device: Device) -> CDPSession:
+        """Stop the tab where it is; ends with the session's `Debugger.disable`.
+
+        The lifecycle state that Chromium has for it is only for tabs in the background, which
+        there are none of without a screen.
+        """
+        session = await device.cdp(self.page)
+        await session.send("Debugger.enable")
+        stopped = asyncio.get_running_loop().create_future()
+        session.once("Debugger.paused", lambda _: stopped.set_result(None))
+        await session.send("Debugger.pause")
+        # It stops at the next thing that it does, which is this.
+        doing = asyncio.ensure_future(session.send("Runtime.evaluate", {"expression": "0"}))
+        await stopped
+        doing.cancel()
+        return session
 
 
 class Profile:

@@ -3,7 +3,7 @@
  * holds options as JSON: `user` to sign in as, `client` for createClient.
  */
 
-import { createClient } from "./src/index.js";
+import { createClient } from "/client/src/index.js";
 
 const options = location.hash ? JSON.parse(decodeURIComponent(location.hash.slice(1))) : {};
 
@@ -64,7 +64,19 @@ function signIn(user) {
   );
 }
 
-const client = createClient(location.origin, options.client ?? {});
+/** What the tests' mutations are expected to do. */
+const optimisticUpdates = {
+  "probe:append": (store, { topic, body }) => {
+    const bodies = store.getQuery("probe:bodies", { topic }) ?? [];
+    store.setQuery("probe:bodies", { topic }, [...bodies, body]);
+  },
+  "conversations:create": (store, { id, title }) => {
+    const list = store.getQuery("conversations:list", {}) ?? [];
+    store.setQuery("conversations:list", {}, [{ _id: id, title }, ...list]);
+  },
+};
+
+const client = createClient(location.origin, { optimisticUpdates, ...options.client });
 client.subscribeToConnectionState((state) => told.phases.push(state.phase));
 if (options.user) signIn(options.user);
 
