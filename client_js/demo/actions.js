@@ -17,6 +17,9 @@ import { titleFrom } from "./words.js";
 /** @import {Route} from "./route.js" */
 /** @import {Toasts} from "./toasts.js" */
 
+// What `assistant:reply` says while it is at it.
+const BUSY = "The assistant is answering already";
+
 /** Things that one tab does. */
 export class Actions {
   #client;
@@ -114,11 +117,14 @@ export class Actions {
 
   /** @param {string} conversationId */
   async #answer(conversationId) {
+    if (this.answering.get().has(conversationId)) return;
     this.answering.set(new Set([...this.answering.get(), conversationId]));
     try {
       await this.#client.action(api.assistant.reply, { conversationId });
     } catch (error) {
-      this.#toasts.show(`The assistant did not answer: ${/** @type {Error} */ (error).message}`);
+      const { data, message } = /** @type {Error & {data?: unknown}} */ (error);
+      // Asked from another window.
+      if (data !== BUSY) this.#toasts.show(`The assistant did not answer: ${message}`);
     } finally {
       const rest = [...this.answering.get()].filter((id) => id !== conversationId);
       this.answering.set(new Set(rest));

@@ -18,6 +18,7 @@ import { usePage } from "./page.js";
 import { Sidebar } from "./sidebar.js";
 import { ToastList } from "./toast-view.js";
 
+/** @import {ConnectionState} from "../src/types.js" */
 /** @import {Conversation, OutboxItem, Session} from "./types.js" */
 
 /** @param {KeyboardEvent} event @returns {"filter" | "new" | "close" | null} */
@@ -28,13 +29,24 @@ function shortcut({ key, code, ctrlKey, metaKey, altKey }) {
   return altKey && !ctrlKey && !metaKey && code === "KeyN" ? "new" : null;
 }
 
-/** @param {OutboxItem[]} outbox @returns {ReadonlySet<string>} conversations with unsent writes */
-const unsentIds = (outbox) =>
-  new Set(
-    outbox.map(({ path, args }) =>
+/**
+ * Returns what a row says of its conversation's writes. Connected, they are sent before anybody
+ * has read it.
+ *
+ * @param {OutboxItem[]} outbox
+ * @param {ConnectionState["phase"]} phase
+ * @returns {ReadonlyMap<string, string>} by the conversation's id
+ */
+function rowMarks(outbox, phase) {
+  const isQuiet = phase === "connected" || phase === "guest";
+  const marked = outbox.filter(({ state }) => state === "failed" || !isQuiet);
+  return new Map(
+    marked.map(({ path, args, state }) => [
       String(path === "conversations:create" ? args.id : args.conversationId),
-    ),
+      state === "failed" ? "Failed" : "Not sent yet",
+    ]),
   );
+}
 
 /**
  * Returns the conversations in order, and whether these are all: the list may not be known yet.
@@ -77,7 +89,7 @@ function Inside({ session }) {
   const { phase } = useConnectionState();
   const [filter, setFilter] = useState("");
   const [isListOpen, setListOpen] = useState(false);
-  const unsent = useMemo(() => unsentIds(outbox), [outbox]);
+  const marks = useMemo(() => rowMarks(outbox, phase), [outbox, phase]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever another one is opened
   useEffect(() => setListOpen(false), [openedId]);
@@ -108,7 +120,7 @@ function Inside({ session }) {
   };
   return html`<div class=${isListOpen ? "page page-list" : "page"}>
     <button type="button" class="skip" onClick=${focusComposer}>Skip to the message box</button>
-    <${Sidebar} conversations=${conversations} isListed=${isListed} openedId=${openedId} unsentIds=${unsent} phase=${phase}
+    <${Sidebar} conversations=${conversations} isListed=${isListed} openedId=${openedId} marks=${marks} phase=${phase}
       filter=${filter} onFilter=${setFilter} onClose=${() => setListOpen(false)} />
     <div class="scrim" onClick=${() => setListOpen(false)} />
     <div class="stage">

@@ -30,7 +30,6 @@ const language = (/** @type {string | undefined} */ lang) =>
 
 const marked = new Marked({
   gfm: true,
-  breaks: true,
   async: false,
   renderer: {
     html: ({ text }) => escaped(text),
@@ -60,9 +59,9 @@ purify.addHook("afterSanitizeAttributes", (node) => {
 /** @type {Map<string, DocumentFragment>} the least recently used first */
 const kept = new Map();
 
-/** @param {string} text */
-function made(text) {
-  const fragment = purify.sanitize(/** @type {string} */ (marked.parse(text)), {
+/** @param {string} text @param {boolean} breaks */
+function made(text, breaks) {
+  const fragment = purify.sanitize(/** @type {string} */ (marked.parse(text, { breaks })), {
     ALLOWED_TAGS: TAGS.split(" "),
     ALLOWED_ATTR: ATTRIBUTES.split(" "),
     ADD_URI_SAFE_ATTR: NO_ADDRESSES.split(" "),
@@ -90,12 +89,15 @@ function framed(table) {
  * Returns new elements for a text.
  *
  * @param {string} text Markdown, of any origin
+ * @param {{breaks: boolean}} options whether lines end where they end in the text, as people mean
+ *     it; otherwise where there is no more room, as Markdown has it
  * @returns {DocumentFragment}
  */
-export function renderMarkdown(text) {
-  const fragment = kept.get(text) ?? made(text);
-  kept.delete(text);
-  kept.set(text, fragment);
+export function renderMarkdown(text, { breaks }) {
+  const key = `${breaks}${text}`;
+  const fragment = kept.get(key) ?? made(text, breaks);
+  kept.delete(key);
+  kept.set(key, fragment);
   if (kept.size > MAX_KEPT) kept.delete(/** @type {string} */ (kept.keys().next().value));
   return /** @type {DocumentFragment} */ (fragment.cloneNode(true));
 }

@@ -23,16 +23,29 @@ import { shortened } from "./words.js";
 
 const PAGE_SIZE = 40;
 const MINUTE_MS = 60_000;
+const REST_MS = 1000;
 
-/** Tells a screen reader what the assistant says, and nothing of what was there. @param {{last: Message | undefined}} props */
+/**
+ * Tells a screen reader what the assistant says once it has come to rest, and nothing of what was
+ * there before.
+ *
+ * @param {{last: Message | undefined}} props
+ */
 function Announcer({ last }) {
   const [words, setWords] = useState("");
-  const seenId = useRef(/** @type {string | undefined} */ (undefined));
+  const heardId = useRef(/** @type {string | undefined} */ (undefined));
   useEffect(() => {
-    const seen = seenId.current;
-    seenId.current = last?._id;
-    if (!seen || !last || last._id === seen || last.role !== "assistant") return;
-    setWords(`Assistant: ${shortened(last.content, 200)}`);
+    if (!last || last._id === heardId.current) return;
+    const hear = () => {
+      heardId.current = last._id;
+      if (last.role === "assistant") setWords(`Assistant: ${shortened(last.content, 200)}`);
+    };
+    if (heardId.current === undefined) heardId.current = last._id;
+    else if (last.role !== "assistant") hear();
+    else {
+      const timer = setTimeout(hear, REST_MS);
+      return () => clearTimeout(timer);
+    }
   }, [last]);
   return html`<p class="visually-hidden" role="status">${words}</p>`;
 }

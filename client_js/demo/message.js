@@ -88,11 +88,11 @@ function Unsent({ unsent, phase }) {
 }
 
 /** @param {{message: Message}} props */
-function Content({ message: { content, citations, reasoningText, tools } }) {
+function Content({ message: { role, content, citations, reasoningText, tools } }) {
   return html`
     ${reasoningText && html`<${Reasoning} text=${reasoningText} />`}
     ${tools?.map((tool) => html`<${Tool} tool=${tool} />`)}
-    <${Prose} text=${content} />
+    <${Prose} text=${content} breaks=${role === "user"} />
     ${citations && citations.length > 0 && html`<${Sources} citations=${citations} />`}
   `;
 }
@@ -116,7 +116,8 @@ function Broken({ message, error }) {
 function Speech({ message, unsent, phase }) {
   const speaker = SPEAKERS[message.role] ?? message.role;
   const at = clockTime(message.timestamp);
-  return html`<article class=${`message message-${message.role}`} aria-label=${`${speaker}, ${at}`}
+  const isWaiting = unsent !== null && unsent.state !== "failed" && phase !== "guest";
+  return html`<article class=${`message message-${message.role} ${isWaiting ? "message-waiting" : ""}`} aria-label=${`${speaker}, ${at}`}
     data-state=${unsent?.state ?? "committed"}>
     <header class="message-head">
       <span class="speaker">${speaker}</span>

@@ -25,10 +25,13 @@ async function copyCode(event) {
   }, COPIED_MS);
 }
 
-/** @param {{text: string}} props */
-export function Prose({ text }) {
+/** @param {{text: string, breaks?: boolean}} props `breaks` as in `renderMarkdown` */
+export function Prose({ text, breaks = false }) {
   const root = useRef(/** @type {HTMLDivElement | null} */ (null));
-  useLayoutEffect(() => root.current?.replaceChildren(renderMarkdown(text)), [text]);
+  useLayoutEffect(
+    () => root.current?.replaceChildren(renderMarkdown(text, { breaks })),
+    [text, breaks],
+  );
   return html`<div class="prose" ref=${root} onClick=${copyCode} />`;
 }
 

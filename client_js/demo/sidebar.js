@@ -39,8 +39,8 @@ function focusNeighbour(link) {
   (all[at + 1] ?? all[at - 1] ?? document.getElementById("composer"))?.focus();
 }
 
-/** @param {{conversation: Conversation, isOpen: boolean, isUnsent: boolean, now: number}} props */
-function PlainRow({ conversation, isOpen, isUnsent, now }) {
+/** @param {{conversation: Conversation, isOpen: boolean, mark: string | undefined, now: number}} props */
+function PlainRow({ conversation, isOpen, mark, now }) {
   const { actions, route } = usePage();
   const [isRenaming, setRenaming] = useState(false);
   const { _id, title, isPinned, tags, updatedAt } = conversation;
@@ -68,7 +68,7 @@ function PlainRow({ conversation, isOpen, isUnsent, now }) {
       <span class="row-meta">
         ${isPinned && html`<${Icon} name="pin" filled /><span class="visually-hidden">Pinned,</span>`}
         <span>${shortTime(updatedAt, now)}</span>
-        ${isUnsent && html`<span class="row-unsent">Not sent yet</span>`}
+        ${mark && html`<span class="row-unsent">${mark}</span>`}
         ${tags.map((tag) => html`<span class="row-tag">${tag}</span>`)}
       </span>
     </a>
@@ -101,7 +101,7 @@ function Nothing({ filter, phase, isListed, isEmpty }) {
  *   conversations: Conversation[],
  *   isListed: boolean,
  *   openedId: string | null,
- *   unsentIds: ReadonlySet<string>,
+ *   marks: ReadonlyMap<string, string>,
  *   phase: string,
  *   filter: string,
  *   onFilter: (text: string) => void,
@@ -112,7 +112,7 @@ export function Sidebar({
   conversations,
   isListed,
   openedId,
-  unsentIds,
+  marks,
   phase,
   filter,
   onFilter,
@@ -149,7 +149,7 @@ export function Sidebar({
           <h2 class="part">${section.title}</h2>
           <ul>${section.conversations.map(
             (conversation) => html`<${Row} key=${conversation._id} conversation=${conversation}
-              isOpen=${conversation._id === openedId} isUnsent=${unsentIds.has(conversation._id)} now=${now} />`,
+              isOpen=${conversation._id === openedId} mark=${marks.get(conversation._id)} now=${now} />`,
           )}</ul>
         </section>`,
       )}
