@@ -148,13 +148,12 @@ export function useMutation(ref) {
  * @returns {ReactMutation<any>}
  */
 function mutationOf(client, path, optimisticUpdate) {
-  const ref = /** @type {any} */ (path);
   /** @param {OptionalArgs<any>} rest */
-  const mutate = (...rest) => client.mutation(ref, rest[0] ?? {}, { optimisticUpdate });
+  const mutate = (...rest) => client.mutation(path, rest[0] ?? {}, { optimisticUpdate });
   /** @param {OptimisticUpdate} update */
   const withOptimisticUpdate = (update) => {
     // Not while rendering: waiting writes may get their effect by it, which renders others.
-    queueMicrotask(() => client.registerOptimisticUpdate(ref, update));
+    queueMicrotask(() => client.registerOptimisticUpdate(path, update));
     return mutationOf(client, path, update);
   };
   return Object.assign(mutate, { withOptimisticUpdate });
@@ -170,10 +169,12 @@ function mutationOf(client, path, optimisticUpdate) {
 export function useAction(ref) {
   const client = useParley();
   const path = pathOf(ref);
-  return useMemo(() => {
-    const named = /** @type {any} */ (path);
-    return (...rest) => client.action(named, rest[0] ?? {});
-  }, [client, path]);
+  return useMemo(
+    () =>
+      (...rest) =>
+        client.action(path, rest[0] ?? {}),
+    [client, path],
+  );
 }
 
 /**
@@ -197,13 +198,14 @@ export function useAction(ref) {
  */
 export function usePaginatedQuery(ref, args, { initialNumItems }) {
   const client = useParley();
+  const path = pathOf(ref);
   const others = args === "skip" ? null : args;
-  const token = others && client.watch(ref, others).token;
+  const token = others && client.watch(path, others).token;
   // biome-ignore lint/correctness/useExhaustiveDependencies: equal tokens are one list
   const pages = useMemo(() => {
     /** @param {PaginationOptions} paginationOpts */
-    const ask = (paginationOpts) => client.watch(ref, { ...others, paginationOpts });
-    return others && new LivePages(/** @type {any} */ (ask), initialNumItems);
+    const ask = (paginationOpts) => client.watch(path, { ...others, paginationOpts });
+    return others && new LivePages(ask, initialNumItems);
   }, [client, token, initialNumItems]);
   const shown = useSyncExternalStore(pages?.subscribe ?? idle, pages?.snapshot ?? nothing);
   return /** @type {ShownPages<any>} */ (shown);
