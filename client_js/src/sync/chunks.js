@@ -6,21 +6,17 @@
 
 /** @import {Chunk} from "./messages.js" */
 
-import { Violation } from "./messages.js";
-
 const MAX_CHARACTERS = 2 ** 28; // of one Transition; the server's own limit is far below
 
 /** The parts of one Transition that have come. */
 export class Chunks {
-  #id = "";
-  #total = 0;
-  /** @type {string[]} */
-  #parts = [];
-  #characters = 0;
+  #name = "";
+  #count = 0;
+  #text = "";
 
   /** Whether a Transition has begun and not ended. */
   get isOpen() {
-    return this.#parts.length > 0;
+    return this.#count > 0;
   }
 
   /**
@@ -28,26 +24,19 @@ export class Chunks {
    *
    * @param {Chunk} part
    * @returns {string | null} the whole text after the last part
-   * @throws {Violation} it is not the next one.
+   * @throws {Error} it is not the next one.
    */
   add({ chunk, partNumber, totalParts, transitionId }) {
-    if (partNumber === 0 && !this.isOpen) {
-      this.#id = transitionId;
-      this.#total = totalParts;
-      this.#characters = 0;
-    }
-    this.#characters += chunk.length;
-    const isNext =
-      partNumber === this.#parts.length &&
-      partNumber < totalParts &&
-      totalParts === this.#total &&
-      transitionId === this.#id;
-    if (!isNext) throw new Violation("TransitionChunk out of order");
-    if (this.#characters > MAX_CHARACTERS) throw new Violation("Transition is too large");
-    this.#parts.push(chunk);
-    if (this.#parts.length < this.#total) return null;
-    const text = this.#parts.join("");
-    this.#parts = [];
+    const name = `${totalParts} ${transitionId}`;
+    if (!this.isOpen) this.#name = name;
+    const isNext = partNumber === this.#count && partNumber < totalParts && name === this.#name;
+    if (!isNext) throw new Error("TransitionChunk out of order");
+    this.#text += chunk;
+    if (this.#text.length > MAX_CHARACTERS) throw new Error("Transition is too large");
+    if (++this.#count < totalParts) return null;
+    const text = this.#text;
+    this.#count = 0;
+    this.#text = "";
     return text;
   }
 }

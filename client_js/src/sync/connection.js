@@ -5,7 +5,6 @@
  */
 
 /** @import {Change, Failure, Result} from "../types.js" */
-/** @import {Version} from "./messages.js" */
 /** @import {QuerySet} from "./query-set.js" */
 /** @import {Requests} from "./requests.js" */
 
@@ -21,6 +20,12 @@ export const LOST = "Connection lost while action was in flight";
 
 /** Where every connection begins. */
 export const ZERO = { querySet: 0, identity: 0, ts: 0n };
+
+/**
+ * Where a connection stands: numbers of the query set and of the identity, and the timestamp.
+ *
+ * @typedef {{querySet: number, identity: number, ts: bigint}} Version
+ */
 
 /** @typedef {"idle" | "waiting" | "opening" | "silent" | "live" | "paused"} State */
 
@@ -152,15 +157,8 @@ export function watch(s) {
   else s.effects.push({ type: "timer", at: s.heardAt + SILENCE_MS });
 }
 
-/** @param {Core} s */
-export function leaveOffline(s) {
-  leave(s, "Offline");
-}
-
-/** @param {Core} s */
-export function leaveBehind(s) {
-  leave(s, "BehindOtherTabs");
-}
+/** @param {string} reason */
+export const leaveAs = (reason) => (/** @type {Core} */ s) => leave(s, reason);
 
 /** @param {Core} s */
 export function end(s) {

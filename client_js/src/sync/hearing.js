@@ -5,11 +5,12 @@
  * @module
  */
 
-/** @import {Core} from "./connection.js" */
-/** @import {ActionResponse, AuthError, FatalError, MutationResponse, ServerMessage, Transition, Version} from "./messages.js" */
+/** @import {Core, Version} from "./connection.js" */
+/** @import {ActionResponse, AuthError, FatalError, MutationResponse, ServerMessage, Transition, WireVersion} from "./messages.js" */
 
+import { decodeTs } from "../values.js";
 import { flush, leave, tellPhase, ZERO } from "./connection.js";
-import { parseMessage, Violation } from "./messages.js";
+import { parseMessage } from "./messages.js";
 
 const nothing = () => {};
 
@@ -53,10 +54,10 @@ function whole(s, message) {
     const text = s.chunks.add(message);
     if (text === null) return message;
     const joined = parseMessage(text);
-    if (joined.type !== "Transition") throw new Violation("chunks of no Transition");
+    if (joined.type !== "Transition") throw new Error("chunks of no Transition");
     return joined;
   }
-  if (s.chunks.isOpen && message.type !== "Ping") throw new Violation("message between chunks");
+  if (s.chunks.isOpen && message.type !== "Ping") throw new Error("message between chunks");
   return message;
 }
 
@@ -65,13 +66,15 @@ function whole(s, message) {
  * @param {Transition} message
  */
 function transition(s, message) {
-  const { start, end, modifications } = message;
+  const { modifications, incarnation, clientClockSkew } = message;
+  const start = versionOf(message.startVersion);
+  const end = versionOf(message.endVersion);
   checkVersions(s, start, end);
-  if (s.version === ZERO) checkTime(s, message);
+  if (s.version === ZERO) checkTime(s, end.ts, incarnation);
   const queries = s.queries.take(modifications);
   s.version = end;
   s.ts = end.ts;
-  s.clockSkewMs = message.clockSkewMs ?? s.clockSkewMs;
+  if (typeof clientClockSkew === "number") s.clockSkewMs = clientClockSkew;
   observe(s, end.ts);
   const completed = s.requests.settle(end.ts);
   if (end.identity > start.identity && end.identity === s.identity && s.token !== null) {
@@ -82,22 +85,23 @@ function transition(s, message) {
 }
 
 /**
+ * @param {WireVersion} version
+ * @returns {Version}
+ */
+const versionOf = ({ ts, ...numbers }) => ({ ...numbers, ts: decodeTs(ts) });
+
+/**
  * @param {Core} s
  * @param {Version} start
  * @param {Version} end
- * @throws {Violation} this is not the next step, or one back, or ahead of what was asked.
+ * @throws {Error} this is not the next step, or one back, or ahead of what was asked.
  */
 function checkVersions({ version, identity, queries }, start, end) {
-  const isNext =
-    start.querySet === version.querySet &&
-    start.identity === version.identity &&
-    start.ts === version.ts;
-  if (!isNext) throw new Violation("broken chain of versions");
-  const isForward =
-    end.querySet >= start.querySet && end.identity >= start.identity && end.ts >= start.ts;
-  if (!isForward) throw new Violation("version goes back");
-  if (end.querySet > queries.version || end.identity > identity) {
-    throw new Violation("version of nothing that was asked");
+  const parts = /** @type {const} */ (["querySet", "identity", "ts"]);
+  if (!parts.every((part) => start[part] === version[part])) throw new Error("broken chain");
+  const isForward = parts.every((part) => end[part] >= start[part]);
+  if (!isForward || end.querySet > queries.version || end.identity > identity) {
+    throw new Error("version back, or of nothing that was asked");
   }
 }
 
@@ -105,17 +109,19 @@ function checkVersions({ version, identity, queries }, start, end) {
  * Checks the first Transition of a connection against what was before it.
  *
  * @param {Core} s
- * @param {Transition} message
- * @throws {Violation} it is older than what was shown, or of a database that did not give the
+ * @param {bigint} ts
+ * @param {unknown} incarnation a text, if it is told
+ * @throws {Error} it is older than what was shown, or of a database that did not give the
  *   answers that we hold.
  */
-function checkTime(s, { end, incarnation }) {
-  const isOther = incarnation !== null && s.incarnation !== null && incarnation !== s.incarnation;
-  if (!isOther && end.ts < s.maxObservedTs) throw new Violation("older than what was seen");
-  s.incarnation = incarnation ?? s.incarnation;
+function checkTime(s, ts, incarnation) {
+  const told = typeof incarnation === "string" ? incarnation : s.incarnation;
+  const isOther = s.incarnation !== null && told !== s.incarnation;
+  if (!isOther && ts < s.maxObservedTs) throw new Error("older than what was seen");
+  s.incarnation = told;
   if (!isOther) return;
   s.maxObservedTs = 0n;
-  if (s.requests.forgetOutcomes()) throw new Violation("another incarnation of the database");
+  if (s.requests.forgetOutcomes()) throw new Error("another incarnation of the database");
 }
 
 /**
@@ -133,7 +139,7 @@ function observe(s, ts) {
 function answer(s, message) {
   const { type, requestId } = message;
   const result = s.requests.answer(message);
-  if (type === "MutationResponse") observe(s, message.ts);
+  if (type === "MutationResponse" && message.success) observe(s, decodeTs(message.ts));
   if (result === null) return;
   if (type === "ActionResponse") s.effects.push({ type: "acted", requestId, result });
   else if (result.status === "error") {
@@ -145,7 +151,7 @@ function answer(s, message) {
  * @param {Core} s
  * @param {AuthError} message
  */
-function authError(s, { error, attempted, baseVersion }) {
+function authError(s, { error, authUpdateAttempted: attempted, baseVersion }) {
   // An Authenticate that was sent after the refused one, or while the former token expired, may
   // be good: the server closes, and the next connection tries it.
   const isOld = baseVersion + 1 < s.identity || (!attempted && s.version.identity < s.identity);

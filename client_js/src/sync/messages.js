@@ -1,129 +1,91 @@
 /**
- * The wire's messages (docs/protocol.md; PROTOCOL.md §3, §4): texts to and from what the session
- * works with. A text that is no message is a `Violation`; the connection begins anew then.
- *
- * A *value* that cannot be read is not one. It would come again on every connection, so it fails
- * its own query or call and no other.
+ * The wire's messages (docs/protocol.md; PROTOCOL.md §3, §4). What is read keeps the wire's names
+ * and its JSON; what a session does not need is passed over.
  *
  * @module
  */
 
-/** @import {Failure, Json, Result} from "../types.js" */
+/** @import {Json, Result} from "../types.js" */
 
-import { decodeTs, decodeValue, encodeTs } from "../values.js";
-
-/** Something that the server must not say. The message is the reason with which we close. */
-export class Violation extends Error {}
+import { decodeValue, encodeTs } from "../values.js";
 
 /**
- * Where a connection stands: numbers of the query set and of the identity, and the timestamp.
+ * @typedef {{querySet: number, identity: number, ts: string}} WireVersion
  *
- * @typedef {{querySet: number, identity: number, ts: bigint}} Version
- */
-
-/**
- * @typedef {{queryId: number, journal: string | null} & ({type: "result", result: Result} | {type: "patch", patch: Json} | {type: "removed"})} Modification
- */
-
-/**
- * @typedef {object} Transition
- * @property {"Transition"} type
- * @property {Version} start
- * @property {Version} end
- * @property {Modification[]} modifications
- * @property {string | null} incarnation
- * @property {number | null} clockSkewMs by how much our clock is ahead of the server's
- */
-
-/**
- * @typedef {{type: "MutationResponse", requestId: number, result: Result, ts: bigint}} MutationResponse `ts` is 0 where it failed
- * @typedef {{type: "ActionResponse", requestId: number, result: Result}} ActionResponse
- * @typedef {{type: "AuthError", error: string, baseVersion: number, attempted: boolean}} AuthError
+ * @typedef {{type: "QueryUpdated", queryId: number, value?: Json, journal?: unknown}
+ *   | {type: "QueryFailed", queryId: number, errorMessage: string, errorData?: Json, journal?: unknown}
+ *   | {type: "QueryPatched", queryId: number, patch: Json, journal?: unknown}
+ *   | {type: "QueryRemoved", queryId: number, journal?: undefined}} Modification
+ *
+ * @typedef {{type: "Transition", startVersion: WireVersion, endVersion: WireVersion, modifications: Modification[], incarnation?: unknown, clientClockSkew?: unknown}} Transition
+ * @typedef {{type: "MutationResponse", requestId: number, success: boolean, result: Json, ts: string, errorData?: Json}} MutationResponse
+ * @typedef {{type: "ActionResponse", requestId: number, success: boolean, result: Json, errorData?: Json}} ActionResponse
+ * @typedef {{type: "AuthError", error: string, baseVersion: number, authUpdateAttempted: boolean}} AuthError
  * @typedef {{type: "FatalError", error: string}} FatalError
  * @typedef {{type: "TransitionChunk", chunk: string, partNumber: number, totalParts: number, transitionId: string}} Chunk
- * @typedef {{type: "Ping"}} Ping
- * @typedef {Transition | MutationResponse | ActionResponse | AuthError | FatalError | Chunk | Ping} ServerMessage
- */
-
-/**
+ * @typedef {Transition | MutationResponse | ActionResponse | AuthError | FatalError | Chunk | {type: "Ping"}} ServerMessage
+ *
  * @typedef {{type: "Add", queryId: number, udfPath: string, args: Json[], journal: string | null} | {type: "Remove", queryId: number}} QueryModification
  */
 
-/**
- * @typedef {Record<string, unknown>} Fields
- * @typedef {{string: string, number: number, boolean: boolean}} Types
- */
+const RESPONSE = { requestId: "number", success: "boolean" };
+const QUERY = { queryId: "number" };
+
+/** Fields on which something depends, with their types, of all that has a type itself. */
+const SHAPES = new Map(
+  Object.entries({
+    Transition: { startVersion: "object", endVersion: "object", modifications: "object" },
+    QueryUpdated: QUERY,
+    QueryFailed: { ...QUERY, errorMessage: "string" },
+    QueryPatched: QUERY,
+    QueryRemoved: QUERY,
+    MutationResponse: RESPONSE,
+    ActionResponse: RESPONSE,
+    AuthError: { error: "string", baseVersion: "number", authUpdateAttempted: "boolean" },
+    FatalError: { error: "string" },
+    TransitionChunk: {
+      chunk: "string",
+      partNumber: "number",
+      totalParts: "number",
+      transitionId: "string",
+    },
+    Ping: {},
+  }),
+);
 
 /**
- * Returns a field that must be of a type.
+ * Returns what it is given, if that has all fields of its type.
  *
- * @template {keyof Types} Name
- * @param {Fields} fields
- * @param {string} name
- * @param {Name} type
- * @returns {Types[Name]}
+ * @template {{type: string}} Message
+ * @param {Message} json
+ * @returns {Message}
+ * @throws {Error} it has not, or its type is unknown.
  */
-function field(fields, name, type) {
-  const found = fields[name];
-  if (typeof found !== type) throw new Violation(`${name} is no ${type}`);
-  return /** @type {Types[Name]} */ (found);
+export function checked(json) {
+  for (const [name, type] of Object.entries(SHAPES.get(json.type) ?? { type: "known" })) {
+    const found = /** @type {Record<string, unknown>} */ (json)[name];
+    if (typeof found !== type) throw new Error(`${json.type} with wrong ${name}`);
+  }
+  return json;
 }
 
 /**
- * Returns a whole number of the wire: an id, a version.
+ * Returns the message that a text of the server is.
  *
- * @param {Fields} fields
- * @param {string} name
+ * @param {string} text
+ * @returns {ServerMessage}
+ * @throws {Error} it is none.
  */
-function whole(fields, name) {
-  const found = field(fields, name, "number");
-  if (!Number.isInteger(found) || found < 0) throw new Violation(`${name} is no whole number`);
-  return found;
-}
+export const parseMessage = (text) => checked(JSON.parse(text));
 
 /**
- * @param {unknown} json
- * @param {string} name
- * @returns {Fields}
- */
-function object(json, name) {
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) {
-    return /** @type {Fields} */ (json);
-  }
-  throw new Violation(`${name} is no object`);
-}
-
-/**
- * @param {Fields} fields
- * @param {string} name
- */
-function timestamp(fields, name) {
-  try {
-    return decodeTs(fields[name]);
-  } catch {
-    throw new Violation(`${name} is no timestamp`);
-  }
-}
-
-/**
- * @param {Fields} fields
- * @param {string} name
- * @returns {Version}
- */
-function version(fields, name) {
-  const found = object(fields[name], name);
-  return {
-    querySet: whole(found, "querySet"),
-    identity: whole(found, "identity"),
-    ts: timestamp(found, "ts"),
-  };
-}
-
-/**
+ * Returns a function's result. A value that cannot be read is its failure, and nobody else's: on
+ * the next connection it would come again.
+ *
  * @param {unknown} json
  * @returns {Result}
  */
-function success(json) {
+export function success(json) {
   try {
     return { status: "success", value: decodeValue(json ?? null, "result") };
   } catch (error) {
@@ -133,121 +95,16 @@ function success(json) {
 }
 
 /**
- * @param {string} message
- * @param {Fields} fields `errorData` only if the application threw it; null is data too
+ * Returns a function's failure.
+ *
+ * @param {unknown} message
+ * @param {Json} [errorData] only if the application threw it; null is data too
  * @returns {Result}
  */
-function failure(message, fields) {
-  /** @type {Failure} */
-  const error = { message };
-  if (fields.errorData !== undefined) {
-    const data = success(fields.errorData);
-    if (data.status === "success") error.data = data.value;
-  }
-  return { status: "error", error };
-}
-
-/**
- * Returns the type that `fields` say, if a table has it.
- *
- * @template {object} Table
- * @param {Table} table
- * @param {Fields} fields
- */
-function known(table, fields) {
-  const type = field(fields, "type", "string");
-  if (!Object.hasOwn(table, type)) throw new Violation(`unknown ${type}`);
-  return /** @type {keyof Table} */ (type);
-}
-
-const MODIFICATIONS = {
-  QueryUpdated: (/** @type {Fields} */ fields) => ({
-    type: "result",
-    result: success(fields.value),
-  }),
-  QueryFailed: (/** @type {Fields} */ fields) => ({
-    type: "result",
-    result: failure(field(fields, "errorMessage", "string"), fields),
-  }),
-  QueryPatched: (/** @type {Fields} */ fields) => ({ type: "patch", patch: fields.patch }),
-  QueryRemoved: () => ({ type: "removed" }),
-};
-
-/**
- * @param {unknown} json
- * @returns {Modification}
- */
-function modification(json) {
-  const fields = object(json, "modification");
-  const read = MODIFICATIONS[known(MODIFICATIONS, fields)];
-  const journal = fields.journal ?? null;
-  if (journal !== null) field(fields, "journal", "string");
-  return /** @type {Modification} */ ({
-    ...read(fields),
-    queryId: whole(fields, "queryId"),
-    journal,
-  });
-}
-
-/** @param {Fields} fields */
-function response(fields) {
-  const result = field(fields, "success", "boolean")
-    ? success(fields.result)
-    : failure(field(fields, "result", "string"), fields);
-  return { requestId: whole(fields, "requestId"), result };
-}
-
-/** @type {{[Type in ServerMessage["type"]]: (fields: Fields) => Omit<Extract<ServerMessage, {type: Type}>, "type">}} */
-const MESSAGES = {
-  Transition: (fields) => {
-    const { modifications, incarnation = null, clientClockSkew } = fields;
-    if (!Array.isArray(modifications)) throw new Violation("modifications is no array");
-    if (incarnation !== null) field(fields, "incarnation", "string");
-    return {
-      start: version(fields, "startVersion"),
-      end: version(fields, "endVersion"),
-      modifications: modifications.map(modification),
-      incarnation: /** @type {string | null} */ (incarnation),
-      clockSkewMs: typeof clientClockSkew === "number" ? clientClockSkew : null,
-    };
-  },
-  MutationResponse: (fields) => ({
-    ...response(fields),
-    ts: fields.success ? timestamp(fields, "ts") : 0n,
-  }),
-  ActionResponse: response,
-  AuthError: (fields) => ({
-    error: field(fields, "error", "string"),
-    baseVersion: whole(fields, "baseVersion"),
-    attempted: field(fields, "authUpdateAttempted", "boolean"),
-  }),
-  FatalError: (fields) => ({ error: field(fields, "error", "string") }),
-  TransitionChunk: (fields) => ({
-    chunk: field(fields, "chunk", "string"),
-    partNumber: whole(fields, "partNumber"),
-    totalParts: whole(fields, "totalParts"),
-    transitionId: field(fields, "transitionId", "string"),
-  }),
-  Ping: () => ({}),
-};
-
-/**
- * Returns the message that a text of the server is.
- *
- * @param {unknown} text
- * @returns {ServerMessage}
- * @throws {Violation} it is none.
- */
-export function parseMessage(text) {
-  let json;
-  try {
-    json = JSON.parse(/** @type {string} */ (text));
-  } catch {
-    throw new Violation("no JSON");
-  }
-  const fields = object(json, "message");
-  const type = known(MESSAGES, fields);
-  return /** @type {ServerMessage} */ ({ type, ...MESSAGES[type](fields) });
+export function failure(message, errorData) {
+  const data = errorData === undefined ? undefined : success(errorData);
+  const more = data?.status === "success" ? { data: data.value } : {};
+  return { status: "error", error: { message: String(message), ...more } };
 }
 
 /**
@@ -271,11 +128,12 @@ export const connect = ({ maxObservedTs, clientTs, ...fields }) =>
  * @param {string | null} token null: nobody
  */
 export const authenticate = (baseVersion, token) =>
-  JSON.stringify(
-    token === null
-      ? { type: "Authenticate", baseVersion, tokenType: "None" }
-      : { type: "Authenticate", baseVersion, tokenType: "User", value: token },
-  );
+  JSON.stringify({
+    type: "Authenticate",
+    baseVersion,
+    tokenType: token === null ? "None" : "User",
+    value: token ?? undefined,
+  });
 
 /**
  * @param {number} baseVersion

@@ -6,16 +6,14 @@
 
 /** @import {Json, Value} from "../types.js" */
 
-import { Violation } from "./messages.js";
-
 /**
  * Returns the result after a change. No server sends any yet.
  *
  * @param {Value} _value
  * @param {Json} _patch
  * @returns {Value}
- * @throws {Violation} always: the connection begins anew, and gets the result whole.
+ * @throws {Error} always: the connection begins anew, and gets the result whole.
  */
 export function applyPatch(_value, _patch) {
-  throw new Violation("unknown patch");
+  throw new Error("unknown patch");
 }

@@ -9,7 +9,7 @@
 /** @import {QueryCall, QueryChange, QueryToken, Result} from "../types.js" */
 /** @import {Modification, QueryModification} from "./messages.js" */
 
-import { modifyQuerySet, Violation } from "./messages.js";
+import { checked, failure, modifyQuerySet, success } from "./messages.js";
 import { applyPatch } from "./patch.js";
 
 /**
@@ -19,6 +19,21 @@ import { applyPatch } from "./patch.js";
  * @property {string | null} journal
  * @property {boolean} isFresh the result is of this connection
  */
+
+/**
+ * What a query gives after a modification.
+ *
+ * @type {{[Type in Modification["type"]]: (modification: Extract<Modification, {type: Type}>, query: Query) => Result | null}}
+ */
+const RESULTS = {
+  QueryUpdated: ({ value }) => success(value),
+  QueryFailed: ({ errorMessage, errorData }) => failure(errorMessage, errorData),
+  QueryPatched: ({ patch }, { result, isFresh }) => {
+    if (!isFresh || result?.status !== "success") throw new Error("patch of no result");
+    return { status: "success", value: applyPatch(result.value, patch) };
+  },
+  QueryRemoved: () => null,
+};
 
 /** The queries of one session. */
 export class QuerySet {
@@ -87,17 +102,20 @@ export class QuerySet {
    *
    * @param {Modification[]} modifications
    * @returns {QueryChange[]} of the queries that are still watched
-   * @throws {Violation} a patch that fits no result of this connection.
+   * @throws {Error} a patch that fits no result of this connection.
    */
   take(modifications) {
-    /** @type {{query: Query, result: Result | null, journal: string | null}[]} */
+    /** @type {[Query, Result | null, string | null][]} */
     const taken = [];
     for (const modification of modifications) {
-      const query = this.#queries.get(modification.queryId);
+      const { type, queryId, journal } = checked(modification);
+      if (!Object.hasOwn(RESULTS, type)) throw new Error(`${type} is no modification`);
+      const query = this.#queries.get(queryId);
       if (query === undefined) continue;
-      taken.push({ query, result: resultOf(query, modification), journal: modification.journal });
+      const result = RESULTS[type](/** @type {never} */ (modification), query);
+      taken.push([query, result, typeof journal === "string" ? journal : null]);
     }
-    return taken.map(({ query, result, journal }) => {
+    return taken.map(([query, result, journal]) => {
       Object.assign(query, { result, journal, isFresh: true });
       return { token: query.call.token, result, journal };
     });
@@ -115,16 +133,4 @@ export class QuerySet {
       return query?.result ? [{ token, result: query.result, journal: query.journal }] : [];
     });
   }
-}
-
-/**
- * @param {Query} query
- * @param {Modification} modification
- * @returns {Result | null}
- */
-function resultOf({ result, isFresh }, modification) {
-  if (modification.type === "removed") return null;
-  if (modification.type === "result") return modification.result;
-  if (!isFresh || result?.status !== "success") throw new Violation("patch of no result");
-  return { status: "success", value: applyPatch(result.value, modification.patch) };
 }

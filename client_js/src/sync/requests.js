@@ -13,7 +13,8 @@
 /** @import {Completion, Json, Result, Value} from "../types.js" */
 /** @import {ActionResponse, MutationResponse} from "./messages.js" */
 
-import { request, Violation } from "./messages.js";
+import { decodeTs } from "../values.js";
+import { failure, request, success } from "./messages.js";
 
 // Mutations on their way at once. Servers refuse, or stop reading, above 1000.
 const WINDOW = 500;
@@ -93,25 +94,28 @@ export class Requests {
    *
    * @param {MutationResponse | ActionResponse} message
    * @returns {Result | null} what ends the request; null if it goes on, or is none of ours
-   * @throws {Violation} the request was not sent here, or is of the other kind.
+   * @throws {Error} the request was not sent here, or is of the other kind.
    */
   answer(message) {
-    const { requestId, result } = message;
+    const { requestId } = message;
     const one = this.#requests.get(requestId);
     if (one === undefined) return null; // seen already, with the Transition of a later connection
     if (!one.isSent || `${one.type}Response` !== message.type) {
-      throw new Violation("answer to no such request");
+      throw new Error("answer to no such request");
     }
     this.#owed.delete(requestId);
     if (one.outcome !== null) return null;
-    if (message.type === "MutationResponse" && message.ts > 0n) {
+    const outcome = message.success
+      ? success(message.result)
+      : failure(message.result, message.errorData);
+    if (message.type === "MutationResponse" && message.success) {
       // It is committed, even if what it returned cannot be read.
-      const value = result.status === "success" ? result.value : null;
-      one.outcome = { value, ts: message.ts };
+      const value = outcome.status === "success" ? outcome.value : null;
+      one.outcome = { value, ts: decodeTs(message.ts) };
       return null;
     }
     this.#delete(requestId);
-    return result;
+    return outcome;
   }
 
   /**

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { Bench, committed, failed, only, query, transition, updated } from "../support/wire.js";
 
 const LIST = query("messages:list");
@@ -121,6 +122,23 @@ const WRONG = {
   "no message": ["[]"],
   "an unknown message": ['{"type":"Hello"}'],
   "a modification that is none": [transition([1, 0, 5], [1, 0, 6], [{ type: "Hello" }])],
+  "a modification of no query": [
+    transition([1, 0, 5], [1, 0, 6], [{ ...updated(0, 1), queryId: "0" }]),
+  ],
+  "a failure without a text": [
+    transition([1, 0, 5], [1, 0, 6], [{ type: "QueryFailed", queryId: 0 }]),
+  ],
+  "a Transition without modifications": [
+    transition([1, 0, 5], [1, 0, 6], [], { modifications: {} }),
+  ],
+  "a Transition without a version": [transition([1, 0, 5], [1, 0, 6], [], { endVersion: {} })],
+  "a Transition with half a version": [
+    transition([1, 0, 5], [1, 0, 6], [], { endVersion: { ts: "BgAAAAAAAAA=" } }),
+  ],
+  "a commit without a ts": [
+    frame({ type: "MutationResponse", requestId: 0, success: true, result: 1, ts: null }),
+  ],
+  "the name of what every object has": [frame({ type: "toString" })],
   "a patch that is not understood": [
     transition([1, 0, 5], [1, 0, 6], [{ type: "QueryPatched", queryId: 0, patch: 1 }]),
   ],
@@ -373,4 +391,26 @@ test("before Connect was said, all but Ping is wrong", () => {
 
     assert.equal(bench.session.state, "waiting");
   }
+});
+
+test("whatever comes, a session goes on or begins anew, and never throws", () => {
+  const part = fc.constantFrom("type", "requestId", "modifications", "startVersion", "endVersion");
+  const type = fc.constantFrom("Transition", "MutationResponse", "ActionResponse", "AuthError");
+  const some = fc.oneof(
+    fc.json(),
+    fc.string(),
+    fc.tuple(type, fc.dictionary(part, fc.jsonValue())).map(([one, fields]) => {
+      const whole = JSON.parse(transition([1, 0, 5], [1, 0, 6]));
+      return frame({ ...whole, success: true, requestId: 0, ...fields, type: one });
+    }),
+  );
+  fc.assert(
+    fc.property(some, (text) => {
+      const bench = watching();
+
+      bench.hear(text);
+
+      assert.ok(["live", "waiting"].includes(bench.session.state));
+    }),
+  );
 });

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Violation } from "../../src/sync/messages.js";
 import { applyPatch } from "../../src/sync/patch.js";
 
 test("a patch that is not understood is a violation: the connection begins anew", () => {
-  assert.throws(() => applyPatch([1], { add: 2 }), Violation);
+  assert.throws(() => applyPatch([1], { add: 2 }), /unknown patch/);
 });

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Violation } from "../../src/sync/messages.js";
 import { QuerySet } from "../../src/sync/query-set.js";
 import { query } from "../support/wire.js";
 
-/** @import {Value} from "../../src/types.js" */
+/** @import {Json} from "../../src/types.js" */
 /** @import {Modification} from "../../src/sync/messages.js" */
 
 const LIST = query("messages:list");
@@ -16,13 +15,8 @@ function announced(queries) {
   return text === null ? null : JSON.parse(text);
 }
 
-/** @param {number} queryId @param {Value} value @param {string | null} [journal] @returns {Modification} */
-const result = (queryId, value, journal = null) => ({
-  type: "result",
-  queryId,
-  result: { status: "success", value },
-  journal,
-});
+/** @param {number} queryId @param {Json} value @param {string} [journal] @returns {Modification} */
+const result = (queryId, value, journal) => ({ type: "QueryUpdated", queryId, value, journal });
 
 test("even an empty set is announced on a new connection, and then nothing until it changes", () => {
   const queries = new QuerySet();
@@ -87,7 +81,7 @@ test("results stay over a lost connection; those that were removed or never came
   queries.take([result(0, ["a"]), result(1, 5)]);
 
   queries.restart();
-  queries.take([{ type: "removed", queryId: 1, journal: null }]);
+  queries.take([{ type: "QueryRemoved", queryId: 1 }]);
 
   assert.deepStrictEqual(queries.results([LIST.token, COUNT.token, "other"]), [
     { token: LIST.token, result: { status: "success", value: ["a"] }, journal: null },
@@ -96,12 +90,12 @@ test("results stay over a lost connection; those that were removed or never came
 
 test("a patch is refused where there is no result of this connection, or none at all", () => {
   /** @type {Modification} */
-  const patch = { type: "patch", queryId: 0, patch: {}, journal: null };
+  const patch = { type: "QueryPatched", queryId: 0, patch: {} };
   const queries = new QuerySet();
   queries.add(LIST);
   assert.throws(() => queries.take([patch]), /patch of no result/);
   queries.take([result(0, ["a"])]);
-  assert.throws(() => queries.take([patch]), Violation);
+  assert.throws(() => queries.take([patch]), /unknown patch/);
 
   queries.restart();
 
@@ -114,11 +108,36 @@ test("of a Transition with something wrong in it, nothing is taken", () => {
   queries.take([result(0, ["before"])]);
 
   assert.throws(() =>
-    queries.take([result(0, ["after"]), { type: "patch", queryId: 0, patch: {}, journal: null }]),
+    queries.take([result(0, ["after"]), { type: "QueryPatched", queryId: 0, patch: {} }]),
   );
 
   assert.deepStrictEqual(queries.results([LIST.token])[0]?.result, {
     status: "success",
     value: ["before"],
   });
+});
+
+test("a modification that is none is refused", () => {
+  const queries = new QuerySet();
+  queries.add(LIST);
+  const wrong = [
+    null,
+    {},
+    { type: "Ping" },
+    { type: "toString", queryId: 0 },
+    { type: "QueryUpdated" },
+  ];
+
+  for (const one of wrong) {
+    assert.throws(() => queries.take([/** @type {Modification} */ (/** @type {unknown} */ (one))]));
+  }
+});
+
+test("a journal that is no text is none", () => {
+  const queries = new QuerySet();
+  queries.add(LIST);
+
+  const [change] = queries.take([{ type: "QueryUpdated", queryId: 0, value: 1, journal: 5 }]);
+
+  assert.equal(change?.journal, null);
 });

@@ -1,30 +1,32 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Violation } from "../../src/sync/messages.js";
 import { Requests } from "../../src/sync/requests.js";
+import { encodeTs } from "../../src/values.js";
 
-/** @import {Result, Value} from "../../src/types.js" */
+/** @import {Json} from "../../src/types.js" */
 /** @import {ActionResponse, MutationResponse} from "../../src/sync/messages.js" */
 
-/** @param {Value} value @returns {Result} */
-const success = (value) => ({ status: "success", value });
-/** @type {Result} */
-const FAILURE = { status: "error", error: { message: "no" } };
-
-/** @param {number} requestId @param {bigint} ts @param {Result} [result] @returns {MutationResponse} */
-const mutated = (requestId, ts, result = success(requestId)) => ({
+/** @param {number} requestId @param {bigint} ts @param {Json} [result] @returns {MutationResponse} */
+const mutated = (requestId, ts, result = requestId) => ({
   type: "MutationResponse",
   requestId,
+  success: true,
   result,
-  ts,
+  ts: encodeTs(ts),
 });
 
-/** @param {number} requestId @param {Result} [result] @returns {ActionResponse} */
-const acted = (requestId, result = success(null)) => ({
+/** @param {number} requestId @returns {MutationResponse} */
+const failed = (requestId) => ({ ...mutated(requestId, 0n, "no"), success: false });
+
+/** @param {number} requestId @param {boolean} [isGood] @returns {ActionResponse} */
+const acted = (requestId, isGood = true) => ({
   type: "ActionResponse",
   requestId,
-  result,
+  success: isGood,
+  result: isGood ? 1 : "no",
 });
+
+const FAILURE = { status: "error", error: { message: "no" } };
 
 /** @param {("Mutation" | "Action")[]} types by requestId */
 function sent(...types) {
@@ -72,9 +74,9 @@ test("a mutation ends with the first Transition at its ts or above, not with its
 test("a mutation that failed, and an action, end with their answers", () => {
   const requests = sent("Mutation", "Action", "Action");
 
-  assert.equal(requests.answer(mutated(0, 0n, FAILURE)), FAILURE);
-  assert.deepStrictEqual(requests.answer(acted(1)), success(null));
-  assert.deepStrictEqual(requests.answer(acted(2, FAILURE)), FAILURE);
+  assert.deepStrictEqual(requests.answer(failed(0)), FAILURE);
+  assert.deepStrictEqual(requests.answer(acted(1)), { status: "success", value: 1 });
+  assert.deepStrictEqual(requests.answer(acted(2, false)), FAILURE);
 
   assert.equal(requests.answer(acted(2)), null);
   assert.deepStrictEqual(requests.settle(9n), []);
@@ -83,7 +85,7 @@ test("a mutation that failed, and an action, end with their answers", () => {
 test("after a lost connection mutations are sent again in order, actions are lost", () => {
   const requests = sent("Mutation", "Action", "Mutation", "Mutation");
   requests.answer(mutated(0, 5n)); // committed, but not seen
-  requests.answer(mutated(2, 0n, FAILURE));
+  requests.answer(failed(2));
   requests.add("Action", { requestId: 4, path: "a:b", args: {} });
 
   assert.deepStrictEqual(requests.restart(), [1]);
@@ -113,7 +115,7 @@ test("a second answer does not replace the first", () => {
   const requests = sent("Mutation");
   requests.answer(mutated(0, 5n));
 
-  assert.equal(requests.answer(mutated(0, 0n, FAILURE)), null);
+  assert.equal(requests.answer(failed(0)), null);
 
   assert.deepStrictEqual(requests.settle(5n), [{ requestId: 0, value: 0, ts: 5n }]);
 });
@@ -121,16 +123,16 @@ test("a second answer does not replace the first", () => {
 test("an answer to what was not sent here, or to the other kind, is a violation", () => {
   const requests = sent("Mutation", "Action");
 
-  assert.throws(() => requests.answer(acted(0)), Violation);
-  assert.throws(() => requests.answer(mutated(1, 5n)), Violation);
+  assert.throws(() => requests.answer(acted(0)), /no such request/);
+  assert.throws(() => requests.answer(mutated(1, 5n)), /no such request/);
   requests.restart();
-  assert.throws(() => requests.answer(mutated(0, 5n)), Violation);
+  assert.throws(() => requests.answer(mutated(0, 5n)), /no such request/);
 });
 
 test("a mutation whose result cannot be read is committed all the same", () => {
   const requests = sent("Mutation");
 
-  requests.answer(mutated(0, 5n, FAILURE));
+  requests.answer(mutated(0, 5n, { $ref: 1 }));
 
   assert.deepStrictEqual(requests.settle(5n), [{ requestId: 0, value: null, ts: 5n }]);
 });
@@ -145,7 +147,7 @@ test("no more than 500 mutations are on their way at once; actions do not wait f
   assert.deepStrictEqual(ids(requests), [...Array(500).keys(), 1000]);
   assert.deepStrictEqual(ids(requests), []);
   requests.answer(mutated(0, 5n));
-  requests.answer(mutated(1, 0n, FAILURE));
+  requests.answer(failed(1));
 
   assert.deepStrictEqual(ids(requests), [500, 501]);
 });
@@ -161,7 +163,7 @@ test("all is caught up once every mutation from before is answered", () => {
   requests.settle(5n);
   requests.answer(mutated(1, 6n));
   assert.equal(requests.isCaughtUp, false);
-  requests.answer(mutated(2, 0n, FAILURE));
+  requests.answer(failed(2));
 
   assert.equal(requests.isCaughtUp, true);
 });
