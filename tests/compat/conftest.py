@@ -19,6 +19,8 @@ JS = Path(__file__).with_name("js")
 
 # npm aliases of tests/compat/js/package.json: the newest, and SEED.md's 1.31.3.
 VERSIONS = ["convex", "convex-old"]
+# Our own client, under the names of `convex/react`: for tests of what React applications see.
+REACT_VERSIONS = [*VERSIONS, "parley"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

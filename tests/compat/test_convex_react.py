@@ -9,10 +9,18 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.compat.conftest import REACT_VERSIONS
 from tests.compat.driver import Driver
 from tests.support.client import SyncClient, open_client
 from tests.support.proxy import running_proxy
 from tests.support.server import Server
+
+
+@pytest.fixture(params=REACT_VERSIONS)
+def convex(request: pytest.FixtureRequest) -> str:
+    """Name of the client that `convex/react` stands for; ours among them."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

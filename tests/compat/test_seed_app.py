@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.compat.conftest import REACT_VERSIONS
 from tests.compat.driver import CallFailed, Driver
 from tests.support.server import Server, token
 
@@ -75,6 +76,13 @@ class Devices:
 
         found: list[dict[str, Any]] = (await self.pages.until(name, has_contents))["messages"]
         return found
+
+
+@pytest.fixture(params=REACT_VERSIONS)
+def convex(request: pytest.FixtureRequest) -> str:
+    """Name of the client that `convex/react` stands for; ours among them."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

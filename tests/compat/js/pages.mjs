@@ -32,7 +32,8 @@ await serve(
         frames.push(JSON.parse(frame));
         send.call(this, frame);
       };
-      Object.assign(window, globals);
+      // Browsers have these, jsdom does not.
+      Object.assign(window, { TextDecoder, TextEncoder, structuredClone }, globals);
       for (const [key, value] of Object.entries(stored)) window.localStorage.setItem(key, value);
       new window.MutationObserver(() => emit(name, window.visible())).observe(
         window.document.getElementById("root"),
