@@ -10,7 +10,7 @@ import { newId } from "parley-client";
 import { api } from "./api.js";
 import { cleanTags } from "./lists.js";
 import { Observable } from "./observable.js";
-import { titleFrom } from "./words.js";
+import { failureWords, titleFrom } from "./words.js";
 
 /** @import {Client} from "../src/client.js" */
 /** @import {Conversation} from "./types.js" */
@@ -122,9 +122,9 @@ export class Actions {
     try {
       await this.#client.action(api.assistant.reply, { conversationId });
     } catch (error) {
-      const { data, message } = /** @type {Error & {data?: unknown}} */ (error);
+      const words = failureWords(/** @type {Error} */ (error));
       // Asked from another window.
-      if (data !== BUSY) this.#toasts.show(`The assistant did not answer: ${message}`);
+      if (words !== BUSY) this.#toasts.show(`The assistant did not answer: ${words}`);
     } finally {
       const rest = [...this.answering.get()].filter((id) => id !== conversationId);
       this.answering.set(new Set(rest));

@@ -58,18 +58,18 @@ function createPage(config) {
 
 /** Makes the client follow who is signed in, in this tab or another. @param {Page} page */
 function followSession({ client, session, route }) {
-  /** @type {string | null} */
+  /** @type {Session | null} */
   let followed = null;
   const follow = () => {
-    const current = session.current.get();
-    const who = current && `${current.kind}:${current.name}`;
+    const [before, current] = [followed, session.current.get()];
+    followed = current;
     // A token that was refreshed is still the same person.
-    if (who === followed) return;
-    const isChange = followed !== null;
-    followed = who;
-    if (isChange) route.open(null);
+    if (before?.kind === current?.kind && before?.name === current?.name) return;
+    if (before) route.open(null);
     if (current?.kind === "guest") client.setGuest();
     else if (current) client.setAuth(session.fetchToken);
+    // Whoever signed out in another tab did so here too.
+    else if (before?.kind !== "guest") client.clearAuth();
   };
   follow();
   session.current.subscribe(follow);

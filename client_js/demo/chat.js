@@ -20,11 +20,17 @@ import { Tags } from "./tags.js";
 /** @import {ConnectionState} from "../src/types.js" */
 /** @import {Conversation, OutboxItem, Session} from "./types.js" */
 
-/** @param {{conversation: Conversation | null, onPickTag: (tag: string) => void}} props */
-function Title({ conversation, onPickTag }) {
+/**
+ * @param {{
+ *   conversation: Conversation | null,
+ *   placeholder: string,
+ *   onPickTag: (tag: string) => void,
+ * }} props `placeholder` stands where there is no conversation
+ */
+function Title({ conversation, placeholder, onPickTag }) {
   const { actions } = usePage();
   const [isRenaming, setRenaming] = useState(false);
-  if (!conversation) return html`<h1 class="chat-title">New conversation</h1>`;
+  if (!conversation) return html`<h1 class="chat-title">${placeholder}</h1>`;
   const { _id, title, isPinned } = conversation;
   const beginRenaming = () => setRenaming(true);
   return html`
@@ -116,7 +122,14 @@ export function Chat({
   const answering = useObserved(actions.answering);
   const conversation = conversations.find(({ _id }) => _id === openedId) ?? null;
   const hasUnsent = outbox.some(({ args }) => openedId && args.conversationId === openedId);
-  const isGone = openedId !== null && isListed && !conversation && !hasUnsent;
+  const isMissing = openedId !== null && isListed && !conversation;
+  // Failed messages to a conversation that was deleted elsewhere are still somebody's words.
+  const isGone = isMissing && !hasUnsent;
+  const placeholder = isMissing
+    ? "Deleted conversation"
+    : openedId
+      ? "Loading"
+      : "New conversation";
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever another one is opened
   useEffect(() => {
@@ -137,7 +150,7 @@ export function Chat({
     <header class="chat-head">
       <button type="button" class="icon-button to-list" aria-label="Open list" aria-controls="side" onClick=${onMenu}>
         <${Icon} name="menu" /></button>
-      <${Title} key=${openedId} conversation=${conversation} onPickTag=${onPickTag} />
+      <${Title} key=${openedId} conversation=${conversation} placeholder=${placeholder} onPickTag=${onPickTag} />
     </header>
     ${openedId === null && html`<${Welcome} isGuest=${session.kind === "guest"} onTry=${send} />`}
     ${isGone && html`<${Gone} onNew=${() => route.open(null)} />`}
@@ -150,7 +163,7 @@ export function Chat({
       <//>`
     }
     ${
-      !isGone &&
+      !isMissing &&
       html`<${Composer} key=${openedId} who=${session.name} conversationId=${openedId} onSend=${send} />`
     }
     <${StatusBar} outbox=${outbox} />

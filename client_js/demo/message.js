@@ -10,7 +10,7 @@ import { ErrorBoundary } from "./error-boundary.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { Data, Prose } from "./prose.js";
-import { sendingWords } from "./words.js";
+import { failureWords, sendingWords } from "./words.js";
 
 /** @import {Citation, Message, OutboxItem, ToolInvocation} from "./types.js" */
 /** @import {ConnectionState} from "../src/types.js" */
@@ -80,7 +80,7 @@ function Unsent({ unsent, phase }) {
     return html`<p class=${`unsent ${phase === "connected" ? "unsent-soon" : ""}`}>${words}…</p>`;
   }
   return html`<div class="unsent unsent-failed" role="alert">
-    <p><strong>${words}.</strong> ${unsent.error?.message}</p>
+    <p><strong>${words}.</strong> ${failureWords(unsent.error)}.</p>
     <button type="button" class="small" onClick=${() => unsent.retry()}>
       <${Icon} name="retry" />Try again</button>
     <button type="button" class="small quiet" onClick=${() => unsent.discard()}>Discard</button>

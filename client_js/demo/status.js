@@ -12,7 +12,7 @@ import { Icon } from "./icons.js";
 import { place } from "./menu.js";
 import { useNow, useObserved } from "./observable.js";
 import { usePage } from "./page.js";
-import { connectionStatus, deedWords, roleWords } from "./words.js";
+import { connectionStatus, deedWords, failureWords, roleWords } from "./words.js";
 
 /** @import {ConnectionState} from "../src/types.js" */
 /** @import {OutboxItem} from "./types.js" */
@@ -24,7 +24,7 @@ function Write({ item }) {
   const isFailed = item.state === "failed";
   return html`<li class=${isFailed ? "write write-failed" : "write"}>
     <span>${deedWords(item)}</span>
-    <small>${isFailed ? `Failed: ${item.error?.message ?? "unknown"}` : `Kept at ${clockTime(item.storedAt)}${item.state === "sent" ? ", sent, not confirmed yet" : ""}`}</small>
+    <small>${isFailed ? `Failed: ${failureWords(item.error)}` : `Kept at ${clockTime(item.storedAt)}${item.state === "sent" ? ", sent, not confirmed yet" : ""}`}</small>
     ${
       isFailed &&
       html`<span class="write-choices">

@@ -107,6 +107,12 @@ export function deedWords({ path, args }) {
   return typeof subject === "string" && subject ? `${deed}: “${shortened(subject, 60)}”` : deed;
 }
 
+/** Says why something failed: in the application's words, where it has any. @param {Error | null} error */
+export function failureWords(error) {
+  const { data, message } = /** @type {{data?: unknown, message?: string}} */ (error ?? {});
+  return typeof data === "string" && data ? data : (message ?? "unknown");
+}
+
 /**
  * Says how far a message is, or null once there is nothing to say.
  *

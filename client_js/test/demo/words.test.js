@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import {
   connectionStatus,
   deedWords,
+  failureWords,
   roleWords,
   sendingWords,
   shortened,
@@ -122,4 +123,12 @@ test("a long line is cut between words, and between characters where there are n
 test("a title is the first message without Markdown's marks", () => {
   assert.equal(titleFrom("## Compare **three** `ways`\nplease"), "Compare three ways");
   assert.equal(titleFrom("***"), "New conversation");
+});
+
+test("a failure is told in the application's words, else as it is", () => {
+  const ours = Object.assign(new Error("[Request ID: 1] Server Error"), { data: "It is full" });
+
+  assert.equal(failureWords(ours), "It is full");
+  assert.equal(failureWords(new Error("Server Error")), "Server Error");
+  assert.equal(failureWords(null), "unknown");
 });
