@@ -235,9 +235,13 @@ export class Lead {
    * @param {number[]} waiting
    */
   async #lookUp(tab, member, waiting) {
-    const entries = await this.#options.outbox.list().catch(() => null);
-    const kept = new Set(entries?.map(({ requestId }) => requestId) ?? waiting);
+    const { outbox } = this.#options;
+    const entries = await outbox.list().catch(() => null);
+    // A leader that was thought dead may have seen to some of them meanwhile.
+    const known = await outbox.recent().catch(() => []);
     const isDone = (/** @type {number} */ id) => this.#recent.some((one) => one.requestId === id);
+    this.#recent.push(...known.filter(({ requestId }) => !isDone(requestId)));
+    const kept = new Set(entries?.map(({ requestId }) => requestId) ?? waiting);
     member.unknown = waiting.filter((id) => !kept.has(id) && !isDone(id));
     if (this.#members.get(tab) === member) this.#sync(tab, member);
   }
@@ -345,7 +349,7 @@ export class Lead {
     }
     if (completed.length > 0) {
       const done = completed.map(({ requestId }) => requestId);
-      this.#keepBusy(this.#options.outbox.done(done, this.#recent));
+      this.#keepBusy(this.#options.outbox.done(done, completed));
     }
     this.#cancelKeep ??= this.#options.env.after(() => this.#keep(), KEEP_AFTER_MS);
   }
@@ -363,10 +367,14 @@ export class Lead {
     const isBehind = isSameLife && now.ts < member.ts;
     if (member.ts > 0n && (isBehind || now.queries.length < member.tokens.size)) return;
     member.isSynced = true;
-    if (now.ts > 0n)
-      this.#tell(tab, { type: "change", change: { ...now, completed: this.#recent } });
-    if (member.unknown.length > 0)
+    // The tab takes each of them in the step in which it has results at its ts.
+    if (this.#recent.length > 0) {
+      this.#tell(tab, { type: "settled", done: this.#recent, unknown: [] });
+    }
+    if (now.ts > 0n) this.#tell(tab, { type: "change", change: now });
+    if (member.unknown.length > 0) {
       this.#tell(tab, { type: "settled", done: [], unknown: member.unknown });
+    }
   }
 
   /** @param {string} tab @param {Iterable<QueryToken>} tokens */

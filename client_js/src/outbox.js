@@ -30,6 +30,7 @@ import { newId } from "./ids.js";
  */
 
 const SILENCE_MS = 60_000;
+const RECENT = 64;
 // The server remembers a request for 14 days; one day is left for clocks that differ.
 const REMEMBERED_MS = 13 * 24 * 3600 * 1000;
 
@@ -151,12 +152,13 @@ export class Outbox {
    * Removes what the server has done.
    *
    * @param {number[]} requestIds
-   * @param {Completion[]} [recent] what `recent` is to give from now on
+   * @param {Completion[]} [completed] what they gave, for `recent`
    */
-  done(requestIds, recent) {
+  done(requestIds, completed = []) {
     // Not strict: what comes back after a power cut is sent again, and done once.
     return this.#write(async (tx) => {
-      if (recent) await tx.put("meta", "recent", recent);
+      const recent = (await tx.get("meta", "recent")) ?? [];
+      await tx.put("meta", "recent", [...recent, ...completed].slice(-RECENT));
       for (const { requestId } of await this.#find(tx, requestIds)) {
         await tx.delete("outbox", requestId);
       }
