@@ -117,7 +117,7 @@ export class LivePages {
   #update = () => {
     do {
       if (this.#listener) this.#pages.forEach(this.#open);
-    } while (this.#pages.some((page, index) => this.#step(page, index)));
+    } while (this.#restart() || this.#pages.some((page, index) => this.#step(page, index)));
     this.#isOld = true;
     this.#listener?.();
   };
@@ -128,6 +128,16 @@ export class LivePages {
     page.halves?.forEach(this.#open);
   };
 
+  /** Begins anew if the server refuses a cursor; returns whether it did. */
+  #restart() {
+    // A beginning that is refused at once is a failure to show, not one to repeat for ever.
+    if (this.#isFresh || !this.#pages.some(isRefused)) return false;
+    this.#generation++;
+    this.#isFresh = true;
+    const first = this.#page({ cursor: null, numItems: this.#firstItems });
+    return this.#replace(0, this.#pages.length, [first]);
+  }
+
   /**
    * Returns whether it changed the pages.
    *
@@ -135,9 +145,6 @@ export class LivePages {
    * @param {number} index
    */
   #step(page, index) {
-    const failed = [page, ...(page.halves ?? [])].some((each) => isInvalidCursor(peek(each).error));
-    // A beginning that is refused at once is a failure to show, not one to repeat for ever.
-    if (failed && !this.#isFresh) return this.#replace(0, this.#pages.length, this.#restart());
     const { value } = peek(page);
     if (!value) return false;
     this.#isFresh = false;
@@ -172,12 +179,6 @@ export class LivePages {
       this.#page({ cursor, endCursor: middle, numItems }),
       this.#page({ cursor: middle, endCursor, numItems }),
     ];
-  }
-
-  #restart() {
-    this.#generation++;
-    this.#isFresh = true;
-    return [this.#page({ cursor: null, numItems: this.#firstItems })];
   }
 
   /**
@@ -240,6 +241,13 @@ function peek({ watch }) {
     return { error };
   }
 }
+
+/**
+ * @param {Page} page
+ * @returns {boolean}
+ */
+const isRefused = (page) =>
+  isInvalidCursor(peek(page).error) || (page.halves?.some(isRefused) ?? false);
 
 /**
  * Returns whether the server does not know a page's borders any more. An official server's message
