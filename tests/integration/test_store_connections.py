@@ -11,12 +11,13 @@ import pytest
 
 from parley.errors import DatabaseDown
 from parley.store import listen, pool
+from parley.store.listen import Listener
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.tables import END, START
 from parley.store.types import Batch, LoadRequest, RequestId
 from tests.support.postgres import Cluster
-from tests.support.store import add_user, commit, connected, user_fields, write
+from tests.support.store import add_user, connected, user_fields, write
 
 TERMINATE = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -54,14 +55,26 @@ async def test_every_commit_wakes_the_listener(psql: Any, store: PostgresStore) 
     await store.listen(wakes)
 
     await add_user(psql)
-    external = await wakes.next()
-    schema = await store.schema()
-    await commit(store, write(schema, "insert", "users", user_fields()))
-    own = await wakes.next()
+    first = await wakes.next()
+    await add_user(psql, "bob")
+    second = await wakes.next()
 
-    commits = (await store.read_log(external - 1)).commits
-    assert [external, own] == [entry.ts for entry in commits]
+    commits = (await store.read_log(first - 1)).commits
+    assert [first, second] == [entry.ts for entry in commits]
     assert wakes.queue.empty()
+
+
+async def test_whose_commits_are_known_anyway_wakes_nobody(dsn: str, psql: Any) -> None:
+    wakes = Wakes()
+    known = psql.get_server_pid()
+    listener = await Listener.start(dsn, PoolSettings(), wakes, lambda pid: pid == known)
+
+    await psql.execute("NOTIFY parley, '5'")
+    async with connected(dsn) as other:
+        await other.execute("NOTIFY parley, '7'")
+
+    assert await wakes.next() == 7
+    await listener.close()
 
 
 async def test_what_others_send_on_the_channel_is_ignored(psql: Any, store: PostgresStore) -> None:

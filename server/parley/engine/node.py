@@ -376,6 +376,8 @@ class Node:
             log.exception("a commit failed")
             outcome = Unknown(str(error))
         own = outcome.commit if isinstance(outcome, Committed) and batch.must_commit else None
+        if isinstance(outcome, Unknown):
+            self.follower.want(batch.head + 1)  # if it did happen, the log alone tells
         self.engine.batch_landed(outcome, own)
         self.wake()
 

@@ -36,8 +36,20 @@ class Listener:
         self.lost: asyncio.Task[None] = asyncio.create_task(self._probe(), name="listen probe")
 
     @classmethod
-    async def start(cls, dsn: str, settings: PoolSettings, wake: Callable[[int], None]) -> Listener:
+    async def start(
+        cls,
+        dsn: str,
+        settings: PoolSettings,
+        wake: Callable[[int], None],
+        is_known: Callable[[int], bool],
+    ) -> Listener:
         """Connect and listen.
+
+        Args:
+            dsn: of the database.
+            settings: of the connection.
+            wake: called with the ts of each commit.
+            is_known: tells by its process id of a backend whose commits need no wake.
 
         Raises:
             DatabaseDown: the database cannot be reached.
@@ -55,9 +67,9 @@ class Listener:
         probe_channel = f"{CHANNEL}_probe_{secrets.token_hex(8)}"
         listener = cls(connection, probe_channel)
 
-        def hear(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        def hear(_connection: Any, pid: int, _channel: str, payload: object) -> None:
             text = str(payload)
-            if text.isdecimal():  # anyone may send a notification
+            if text.isdecimal() and not is_known(pid):  # anyone may send a notification
                 wake(int(text))
 
         try:

@@ -68,6 +68,7 @@ class PostgresStore:
         self._schema = schema
         self._identity: str | None = None  # of the only database to talk to; None: any
         self._commits: set[asyncio.Task[BatchOutcome]] = set()
+        self._committing: set[int] = set()  # process ids of the backends at it
         self._listeners: set[Listener] = set()
 
     @classmethod
@@ -282,7 +283,12 @@ class PostgresStore:
         try:
             async with self._borrow(self._committers) as connection:
                 await self._check_identity(connection)
-                rows = await connection.fetch(sql.COMMIT, *arguments)
+                pid = connection.get_server_pid()
+                self._committing.add(pid)
+                try:
+                    rows = await connection.fetch(sql.COMMIT, *arguments)
+                finally:
+                    self._committing.discard(pid)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
             outcome = outcome_of_error(batch, error)
             return await self._look_up(outcome) if isinstance(outcome, list) else outcome
@@ -299,9 +305,12 @@ class PostgresStore:
     async def listen(self, wake: Callable[[int], None]) -> Awaitable[None]:
         """Call `wake(ts)` soon after each commit, as a hint; what it returns ends when lost.
 
-        Cancelling that ends the listening.
+        Cancelling that ends the listening. Of our own commits there is no hint, as long as their
+        answer, which brings the log entry along, is on its way.
         """
-        listener = await Listener.start(self._dsn, self._settings, wake)
+        listener = await Listener.start(
+            self._dsn, self._settings, wake, self._committing.__contains__
+        )
         self._listeners.add(listener)
         listener.lost.add_done_callback(lambda _: self._listeners.discard(listener))
         return listener.lost
