@@ -223,10 +223,8 @@ export class View {
   /** @param {number} requestId */
   #remember(requestId) {
     this.#completed.add(requestId);
-    for (const oldest of this.#completed) {
-      if (this.#completed.size <= REMEMBERED) return;
-      this.#completed.delete(oldest);
-    }
+    const [oldest] = this.#completed;
+    if (this.#completed.size > REMEMBERED) this.#completed.delete(Number(oldest));
   }
 
   /** @param {QueryChange} change */

@@ -410,6 +410,7 @@ test("a query that is watched can be found by layers before anything is known of
 
   assert.deepStrictEqual(shown(view, OTHER), ["made offline"]);
   assert.deepStrictEqual(view.watch(OTHER), new Set());
+  assert.deepStrictEqual(new View().watch(OTHER), new Set());
   view.forget(OTHER);
   assert.equal(view.shown(OTHER), undefined);
 });

@@ -98,7 +98,7 @@ export class TokenKeeper {
     this.#forget();
     this.#tell("loading");
     this.#effects.push({ type: "hold" });
-    this.#fetch(false, now);
+    this.#ask(false, now);
     return this.#done();
   }
 
@@ -160,7 +160,7 @@ export class TokenKeeper {
       if (this.#tries > 0) this.#fail(`The server refused the token: ${error}`, now);
       else {
         this.#tries = 1;
-        this.#fetch(true, now);
+        this.#ask(true, now);
       }
     }
     return this.#done();
@@ -174,7 +174,7 @@ export class TokenKeeper {
   tick(now) {
     if (this.#state === "fetching") {
       this.#fail(`fetchToken did not answer within ${FETCH_DEADLINE_MS / 1000} s`, now);
-    } else if (this.#state === "trusted") this.#fetch(true, now);
+    } else if (this.#state === "trusted") this.#ask(true, now);
     else if (this.#state === "waiting") this.#retry(now);
     return this.#done();
   }
@@ -205,7 +205,7 @@ export class TokenKeeper {
    * @param {boolean} force
    * @param {number} now
    */
-  #fetch(force, now) {
+  #ask(force, now) {
     this.#state = "fetching";
     this.#isForced = force;
     this.#effects.push({ type: "fetch", id: this.#nextId++, force });
@@ -214,7 +214,7 @@ export class TokenKeeper {
 
   /** @param {number} now */
   #retry(now) {
-    this.#fetch(this.#token !== null || this.#refused !== null, now);
+    this.#ask(this.#token !== null || this.#refused !== null, now);
   }
 
   /**
@@ -232,7 +232,7 @@ export class TokenKeeper {
   /** @param {number} now */
   #takeNull(now) {
     if (this.#nulls++ === 0) {
-      this.#fetch(true, now);
+      this.#ask(true, now);
       return;
     }
     this.#token = null;

@@ -345,6 +345,10 @@ test("what is no token says nothing of itself", () => {
   });
 });
 
+test("a token without an issuer names an account all the same", () => {
+  assert.equal(claimsOf(jwt({ iss: undefined }))?.account, "|jörg");
+});
+
 test("the deadline is what it says", () => {
   const bench = new Bench().begin();
 
