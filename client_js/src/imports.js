@@ -71,6 +71,27 @@ const UNREADABLE = /\p{Surrogate}|\0/gu;
 const LOST_FIELD = "the server has no place for it";
 
 /**
+ * Returns the id on the server of a conversation that is called `originalId` here.
+ *
+ * @param {Account} account
+ * @param {number} createdAt ms since the epoch
+ * @param {string} originalId
+ */
+export const conversationId = (account, createdAt, originalId) =>
+  idFrom(createdAt, `${account}\nconversation\n${originalId}`);
+
+/**
+ * Returns the id on the server of a message that is called `originalId` here.
+ *
+ * @param {Account} account
+ * @param {string} conversation its id on the server
+ * @param {number} timestamp ms since the epoch
+ * @param {string} originalId
+ */
+export const messageId = (account, conversation, timestamp, originalId) =>
+  idFrom(timestamp, `${account}\n${conversation}\nmessage\n${originalId}`);
+
+/**
  * Reads a list of conversations.
  *
  * @param {unknown[]} found
@@ -110,7 +131,7 @@ function readConversation(found, account, index, place) {
   const created = createdAt.find(isKnown) ?? 0;
   // Without an id, the whole of it is its name.
   const key = place(originalId ?? JSON.stringify(found));
-  const id = UUID7.test(key) ? key : idFrom(created, `${account}\nconversation\n${key}`);
+  const id = UUID7.test(key) ? key : conversationId(account, created, key);
   reportOthers(found, KNOWN.conversation, "", report);
   return {
     conversation: {
@@ -146,7 +167,7 @@ function readMessages(rows, { account, id, created }, report) {
     const key = place(originalId ?? `#${index}`);
     const isOwn = UUID7.test(key);
     return readMessage(fields, path, report, {
-      id: isOwn ? key : idFrom(last, `${account}\n${id}\nmessage\n${key}`),
+      id: isOwn ? key : messageId(account, id, last, key),
       ...(originalId && !isOwn && { originalId: textOf(originalId, `${path}.id`, report) }),
       timestamp: last,
     });

@@ -26,7 +26,9 @@ const MAY_IMPORT = {
   "accounts.js": [...PURE, "storage"],
   "imports.js": [...PURE, "ids.js"],
   "migrate.js": [...PURE, "imports.js"],
-  "dual-write.js": [...PURE, "imports.js", "migrate.js"],
+  "in-step.js": [...PURE, "imports.js", "migrate.js"],
+  "wholes.js": [],
+  "dual-write.js": [...PURE, "imports.js", "in-step.js", "migrate.js", "wholes.js"],
   "env.js": PURE,
   "api.js": PURE,
   tabs: [...PURE, "tabs"],
@@ -103,6 +105,10 @@ test("the bindings are leaves: the client knows none of them", () => {
     "dual-write.js",
     "migrate.js",
     "imports.js",
+    "in-step.js",
+    "wholes.js",
+    "in-step.js",
+    "wholes.js",
   ];
   for (const { path, imports } of modules) {
     if (!leaves.some((leaf) => isUnder(path, leaf))) {

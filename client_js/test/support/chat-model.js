@@ -23,6 +23,8 @@ export class ChatModel {
   /** @type {Set<() => void>} */
   listeners = new Set();
   now = 2e12;
+  /** How often somebody has asked for the time. */
+  ticks = 0;
 
   /** @param {string} account @param {string} path @param {any} args */
   run(account, path, args) {
@@ -41,7 +43,11 @@ export class ChatModel {
     return structuredClone(own.sort((a, b) => b.updatedAt - a.updatedAt));
   }
 
-  /** @param {string} account @param {string} id */
+  /**
+   * @param {string} account
+   * @param {string} id
+   * @returns {Row | null}
+   */
   get(account, id) {
     const found = this.conversations.get(id);
     if (found?.userId !== account) return null;
@@ -128,7 +134,6 @@ export class ChatDevice {
   #stateListeners = new Set();
   /** @type {{path: string, args: any, state: string, settle: (run: () => unknown) => void}[]} */
   #outbox;
-  #model;
 
   /**
    * @param {ChatModel} model
@@ -136,7 +141,7 @@ export class ChatDevice {
    * @param {ChatDevice} [before] whose outbox it finds
    */
   constructor(model, account, before) {
-    this.#model = model;
+    this.model = model;
     this.account = account;
     this.#outbox = (before?.outbox() ?? []).map((entry) => ({ ...entry, settle: (run) => run() }));
   }
@@ -199,7 +204,7 @@ export class ChatDevice {
       if (!entry) return;
       entry.state = "failed";
       entry.settle(() => {
-        const value = this.#model.run(this.account ?? "", entry.path, entry.args);
+        const value = this.model.run(this.account ?? "", entry.path, entry.args);
         this.#outbox = this.#outbox.filter((one) => one !== entry);
         return value;
       });
@@ -215,8 +220,8 @@ export class ChatDevice {
     /** @type {Record<string, () => unknown>} */
     const queries = {
       "users:me": () => (this.isKnown ? { _id: this.account } : null),
-      "conversations:list": () => (this.isKnown ? this.#model.list(this.account ?? "") : []),
-      "conversations:get": () => this.#model.get(this.account ?? "", args.conversationId),
+      "conversations:list": () => (this.isKnown ? this.model.list(this.account ?? "") : []),
+      "conversations:get": () => this.model.get(this.account ?? "", args.conversationId),
     };
     let last = "";
     const tell = () => {
@@ -226,10 +231,10 @@ export class ChatDevice {
       last = text;
       listener({ value: sent(value), isStale: false });
     };
-    this.#model.listeners.add(tell);
+    this.model.listeners.add(tell);
     tell();
     return () => {
-      this.#model.listeners.delete(tell);
+      this.model.listeners.delete(tell);
     };
   }
 
@@ -237,7 +242,7 @@ export class ChatDevice {
   reconnect() {
     this.isOnline = true;
     this.send();
-    for (const listener of [...this.#model.listeners]) listener();
+    for (const listener of [...this.model.listeners]) listener();
   }
 
   /** Nothing more happens here; what is in the outbox stays for the next. */

@@ -1,0 +1,399 @@
+/**
+ * Keeps an old zustand store and the server in step while an app moves from one to the other.
+ *
+ *     const link = dualWrite(client, useConversationStore);
+ *     link.stop();
+ *
+ * What changes in the store is written to the server (through the outbox, so also offline); what
+ * changes on the server comes into the store. The notes that tell one from the other (in-step.js)
+ * are kept beside the store's own data, so what was changed shortly before a crash is found after
+ * it, and nothing goes round in circles.
+ *
+ * Never taken for a wish to delete: a conversation that is missing when the page opens, and a store
+ * of several that is emptied at once, as apps do when somebody signs out. A list that the server gives to
+ * nobody in particular removes nothing here.
+ *
+ * @module
+ */
+
+/** @import {Account, ConnectionState} from "./types.js" */
+/** @import {Problem} from "./imports.js" */
+/** @import {Local, Note, Remote} from "./in-step.js" */
+/** @import {KeyStore, Writer} from "./migrate.js" */
+
+import { readConversations } from "./imports.js";
+import { callsFor, isUnsent, take } from "./in-step.js";
+import { accountOf, isRefusal } from "./migrate.js";
+import { Wholes } from "./wholes.js";
+
+/**
+ * What is used of a client.
+ * @typedef {Writer & {
+ *   subscribe: (ref: string, args: any, listener: (result: {value: any, isStale: boolean}) => void) => () => void,
+ *   outbox: () => readonly {path: string, args: any}[],
+ *   subscribeToConnectionState: (listener: (state: Pick<ConnectionState, "account">) => void) => () => void,
+ * }} Linked
+ */
+
+/**
+ * What is used of a store of zustand.
+ * @typedef {object} OldStore
+ * @property {() => any} getState
+ * @property {(state: any) => void} setState
+ * @property {(listener: () => void) => () => void} subscribe
+ * @property {{hasHydrated: () => boolean, onFinishHydration: (listener: () => void) => () => void}} [persist]
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {string} key under which the store is kept; the notes are beside it
+ * @property {KeyStore} storage
+ * @property {(state: any) => any[]} select the conversations in the state
+ * @property {(conversations: any[], state: any) => object} put the part of the state that changes
+ * @property {(ms: number) => unknown} toTime how the store keeps times
+ * @property {number} delayMs how long changes are gathered before they are written
+ * @property {(run: () => void, delayMs: number) => () => void} after
+ * @property {boolean} mayRemoveAll whether an emptied store means that all is to be deleted
+ * @property {(problem: Problem) => void} onProblem called once for each
+ */
+
+// That many of the newest conversations are watched; others are looked up when they have moved.
+const WATCHED = 20;
+
+/**
+ * Links a store with the account that is signed in, until `stop` is called or somebody else is.
+ *
+ * @param {Linked} client
+ * @param {OldStore} store
+ * @param {Partial<Options>} [options]
+ * @returns {{stop: () => void, flush: () => Promise<void>}} flush: writes what is gathered, and resolves when it is in the outbox
+ * @throws {ParleyError} "SignedOut"
+ */
+export function dualWrite(client, store, options = {}) {
+  const link = new Link(client, store, {
+    key: "siam-conversations",
+    storage: options.storage ?? localStorage,
+    select: (state) => state.conversations ?? [],
+    put: (conversations) => ({ conversations }),
+    toTime: (ms) => new Date(ms),
+    delayMs: 1000,
+    after: laterByTimer,
+    mayRemoveAll: false,
+    onProblem: () => {},
+    ...options,
+  });
+  link.start();
+  return { stop: () => link.stop(), flush: () => link.flush() };
+}
+
+class Link {
+  #client;
+  #store;
+  #options;
+  /** @type {Account} */
+  #account;
+  #notesKey;
+  /** @type {Map<string, Note>} */
+  #notes;
+  /** What the store had when it was last looked at. @type {Map<string, Local>} */
+  #locals = new Map();
+  /** @type {WeakMap<object, Local>} */
+  #read = new WeakMap();
+  /** Writes under way, by conversation. @type {Map<string, number>} */
+  #writing = new Map();
+  /** @type {Set<string>} */
+  #reported = new Set();
+  /** @type {Remote[] | null} */
+  #list = null;
+  #isKnown = false;
+  #wholes;
+  /** @type {() => void} */
+  #cancel = () => {};
+  #isGathering = false;
+  /** @type {(() => void)[]} */
+  #stops = [];
+  #isStopped = false;
+
+  /**
+   * @param {Linked} client
+   * @param {OldStore} store
+   * @param {Options} options
+   */
+  constructor(client, store, options) {
+    this.#client = client;
+    this.#store = store;
+    this.#options = options;
+    this.#account = accountOf(client);
+    this.#notesKey = `${options.key}:parley:${this.#account}`;
+    this.#notes = this.#loadNotes();
+    this.#wholes = new Wholes(client, () => this.#now());
+  }
+
+  start() {
+    const { persist } = this.#store;
+    // Before it has its data, a store looks empty.
+    if (!persist || persist.hasHydrated()) this.#start();
+    else this.#stops.push(persist.onFinishHydration(() => this.#start()));
+  }
+
+  stop() {
+    this.#isStopped = true;
+    this.#cancel();
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#wholes.stop();
+  }
+
+  async flush() {
+    if (this.#isStopped) return;
+    const before = this.#locals;
+    this.#locals = this.#readStore();
+    const writes = [...this.#locals.values()].flatMap((local) => {
+      const former = before.get(local.conversation.id);
+      return local === former ? [] : this.#push(local, former);
+    });
+    writes.push(...this.#pushRemovals(before));
+    await Promise.all(writes);
+    if (writes.length > 0) this.#saveNotes();
+  }
+
+  #start() {
+    const client = this.#client;
+    this.#stops.push(
+      this.#store.subscribe(() => this.#later()),
+      client.subscribe("users:me", {}, ({ value, isStale }) => {
+        this.#isKnown = Boolean(value) && !isStale;
+        this.#now();
+      }),
+      client.subscribe("conversations:list", {}, ({ value, isStale }) => {
+        this.#list = isStale ? null : (value ?? null);
+        this.#now();
+      }),
+      client.subscribeToConnectionState(({ account }) => {
+        if (account !== this.#account) this.stop();
+      }),
+    );
+    this.#now();
+  }
+
+  #later() {
+    if (!this.#isGathering) this.#schedule(this.#options.delayMs);
+  }
+
+  #now() {
+    this.#schedule(0);
+  }
+
+  /** @param {number} delayMs */
+  #schedule(delayMs) {
+    if (this.#isStopped) return;
+    this.#cancel();
+    this.#isGathering = true;
+    this.#cancel = this.#options.after(() => {
+      this.#isGathering = false;
+      // First what the store has: the server's must not be taken over it.
+      this.flush().catch(() => {});
+      this.#pull();
+    }, delayMs);
+  }
+
+  // --- From the store to the server ---
+
+  /** @returns {Map<string, Local>} */
+  #readStore() {
+    const locals = this.#options.select(this.#store.getState()).map((one) => this.#readLocal(one));
+    return new Map(locals.flatMap((local) => (local ? [[local.conversation.id, local]] : [])));
+  }
+
+  /**
+   * @param {any} original
+   * @returns {Local | undefined}
+   */
+  #readLocal(original) {
+    const known = this.#read.get(Object(original));
+    const [found] = known ? [] : readConversations([original], this.#account);
+    if (!found) return known;
+    for (const problem of found.problems) this.#report(problem);
+    const { conversation, messages } = found;
+    // Without an id it would be another one with every change.
+    if (!conversation || !original.id) return undefined;
+    const local = { original, conversation, messages };
+    this.#read.set(original, local);
+    return local;
+  }
+
+  /**
+   * @param {Local} local
+   * @param {Local | undefined} former
+   * @returns {Promise<void>[]} kept when the writes are in the outbox
+   */
+  #push(local, former) {
+    const { id } = local.conversation;
+    const before = this.#notes.get(id);
+    const { calls, note } = callsFor(local, former, before);
+    this.#notes.set(id, note);
+    return calls.map(({ path, args }) => this.#write(id, path, args, before));
+  }
+
+  /** @param {Map<string, Local>} before */
+  #pushRemovals(before) {
+    const removed = [...before.keys()].filter((id) => !this.#locals.has(id) && this.#notes.has(id));
+    if (this.#locals.size === 0 && removed.length > 1 && !this.#options.mayRemoveAll) {
+      const reason = "the store was emptied at once: on the server all stays";
+      this.#report({ conversation: "", field: "", reason });
+      // Nor is it filled again while this page is open.
+      this.stop();
+      return [];
+    }
+    return removed.map((id) => {
+      const note = this.#notes.get(id);
+      this.#notes.delete(id);
+      return this.#write(id, "conversations:remove", { conversationId: id }, note);
+    });
+  }
+
+  /**
+   * @param {string} id of the conversation
+   * @param {string} path
+   * @param {Record<string, unknown>} args
+   * @param {Note | undefined} before what is true again if it fails: the next change tries again
+   */
+  #write(id, path, args, before) {
+    this.#writing.set(id, (this.#writing.get(id) ?? 0) + 1);
+    const handle = this.#client.mutation(path, args);
+    const settled = handle.catch((error) => {
+      if (before) this.#notes.set(id, before);
+      else this.#notes.delete(id);
+      this.#report({ conversation: id, field: path, reason: error.message });
+      return isRefusal(error) ? handle.discard() : undefined;
+    });
+    settled
+      .catch(() => {})
+      .then(() => {
+        this.#writing.set(id, (this.#writing.get(id) ?? 1) - 1);
+        this.#saveNotes();
+        this.#now();
+      });
+    return handle.stored.catch(() => {});
+  }
+
+  // --- From the server to the store ---
+
+  #pull() {
+    if (this.#isStopped || !this.#list || !this.#isKnown) return;
+    const busy = this.#busy();
+    const next = new Map([...this.#locals].map(([id, local]) => [id, local.original]));
+    for (const id of this.#gone(this.#list, busy)) next.delete(id);
+    /** @type {any[]} */
+    const added = [];
+    for (const [index, listed] of this.#list.entries()) {
+      const original = busy.has(listed._id) ? undefined : this.#take(listed, index);
+      if (original && next.has(listed._id)) next.set(listed._id, original);
+      else if (original) added.push(original);
+    }
+    this.#putIntoStore(next, added);
+  }
+
+  /**
+   * Conversations that are gone from the server, not only not there yet.
+   *
+   * @param {Remote[]} list
+   * @param {Set<string | undefined>} busy
+   */
+  #gone(list, busy) {
+    const there = new Set(list.map(({ _id }) => _id));
+    const noted = [...this.#notes].filter(([id, note]) => note.isSeen && !there.has(id));
+    return noted.flatMap(([id, note]) => {
+      if (busy.has(id)) return [];
+      this.#notes.delete(id);
+      const local = this.#locals.get(id);
+      // What was changed here meanwhile comes back as a new one.
+      return local && isUnsent(local, note) ? [] : [id];
+    });
+  }
+
+  /** Conversations that the server has not yet as the notes say. */
+  #busy() {
+    /** @type {Set<string | undefined>} */
+    const busy = new Set();
+    for (const [id, count] of this.#writing) if (count > 0) busy.add(id);
+    for (const { path, args } of this.#client.outbox()) {
+      const isOwner = (/** @type {[string, Note]} */ [, note]) => args.messageId in note.messages;
+      if (path === "conversations:importConversation") busy.add(args.id);
+      else busy.add(args.conversationId ?? [...this.#notes].find(isOwner)?.[0]);
+    }
+    return busy;
+  }
+
+  /**
+   * Returns a conversation as the store is to have it; undefined while it is not known whole.
+   *
+   * @param {Remote} listed
+   * @param {number} index in the list
+   */
+  #take(listed, index) {
+    const id = listed._id;
+    const local = this.#locals.get(id);
+    const note = this.#notes.get(id);
+    const isWanted = index < WATCHED || !local || note?.takenAt !== listed.updatedAt;
+    const whole = this.#wholes.get(id, isWanted, index < WATCHED);
+    if (!whole && !local) return undefined;
+    const { toTime } = this.#options;
+    const taken = take(whole ?? listed, local, note, { account: this.#account, toTime });
+    this.#notes.set(id, taken.note);
+    return taken.original;
+  }
+
+  /**
+   * @param {Map<string, any>} next what stays, by id
+   * @param {any[]} added newest first
+   */
+  #putIntoStore(next, added) {
+    const { select, put } = this.#options;
+    const state = this.#store.getState();
+    const before = select(state);
+    const kept = before.flatMap((original) => {
+      const id = this.#readLocal(original)?.conversation.id;
+      // What cannot be read is not ours to remove.
+      if (id === undefined) return [original];
+      return next.has(id) ? [next.get(id)] : [];
+    });
+    const after = [...added, ...kept];
+    const isSame = after.length === before.length && after.every((one, at) => one === before[at]);
+    if (!isSame) this.#store.setState(put(after, state));
+    this.#locals = this.#readStore();
+    this.#saveNotes();
+  }
+
+  // --- Notes ---
+
+  /** @returns {Map<string, Note>} */
+  #loadNotes() {
+    try {
+      return new Map(JSON.parse(this.#options.storage.getItem(this.#notesKey) ?? "[]"));
+    } catch {
+      return new Map();
+    }
+  }
+
+  #saveNotes() {
+    try {
+      this.#options.storage.setItem(this.#notesKey, JSON.stringify([...this.#notes]));
+    } catch {
+      // Without notes the next start sends all again, which changes nothing on the server.
+    }
+  }
+
+  /** @param {Problem} problem */
+  #report(problem) {
+    const text = JSON.stringify(problem);
+    if (this.#reported.has(text)) return;
+    this.#reported.add(text);
+    this.#options.onProblem(problem);
+  }
+}
+
+/** @type {Options["after"]} */
+const laterByTimer = (run, delayMs) => {
+  const timer = setTimeout(run, delayMs);
+  return () => clearTimeout(timer);
+};

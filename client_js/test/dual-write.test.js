@@ -1,0 +1,405 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { migrateLocalStorage } from "../src/migrate.js";
+import { ChatModel, MemoryStorage } from "./support/chat-model.js";
+import { KEY, OldApp } from "./support/old-app.js";
+
+/** @param {OldApp[]} apps */
+async function settle(...apps) {
+  for (let turn = 0; turn < 4; turn++) for (const app of apps) await app.settle();
+}
+
+/** @param {ChatModel} model @param {string} [account] what the server has, as `seen` */
+function onServer(model, account = "alice") {
+  const whole = model.list(account).map((row) => model.get(account, row._id));
+  return Object.fromEntries(
+    whole.map((row) => [row?.title, row?.messages.map((/** @type {any} */ one) => one.content)]),
+  );
+}
+
+test("what changes in the store is on the server, with the times it had", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("Plans");
+  app.say("Plans", "one");
+  await settle(app);
+
+  app.say("Plans", "two");
+  app.change("Plans", () => ({ isPinned: true, tags: ["x"], model: "m" }));
+  await settle(app);
+
+  assert.deepEqual(onServer(model), { Plans: ["one", "two"] });
+  const [row] = model.list("alice");
+  assert.deepEqual([row?.isPinned, row?.tags, row?.model], [true, ["x"], "m"]);
+  assert.equal(row?.createdAt, app.conversations[0].createdAt.getTime());
+  assert.deepEqual(app.problems, []);
+});
+
+test("what others change comes into the store, as the store keeps it", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  await settle(app);
+
+  const id = model.run("alice", "conversations:create", { title: "Elsewhere" });
+  model.run("alice", "conversations:addMessage", {
+    conversationId: id,
+    role: "assistant",
+    content: "hi",
+    tools: [{ name: "t", args: {} }],
+  });
+  await settle(app);
+
+  const [found] = app.conversations;
+  assert.deepEqual([found.id, found.title, found.isPinned], [id, "Elsewhere", false]);
+  assert.ok(found.createdAt instanceof Date && found.messages[0].timestamp instanceof Date);
+  assert.deepEqual(found.messages[0].tools, [{ name: "t", args: {} }]);
+  assert.deepEqual(
+    JSON.parse(app.storage.getItem(KEY) ?? "").state.conversations[0].title,
+    "Elsewhere",
+  );
+  assert.ok(!model.done.some((path) => path.includes("import")));
+});
+
+test("two devices come to have the same, whoever changed what", async () => {
+  const model = new ChatModel();
+  const [laptop, phone] = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
+  laptop.create("A");
+  phone.create("B");
+  await settle(laptop, phone);
+
+  laptop.say("B", "from the laptop");
+  phone.change("A", () => ({ title: "A2" }));
+  await settle(laptop, phone);
+  phone.say("A2", "from the phone");
+  laptop.edit("B", 0, { content: "edited" });
+  await settle(laptop, phone);
+
+  const expected = { A2: ["from the phone"], B: ["edited"] };
+  assert.deepEqual([laptop.seen, phone.seen, onServer(model)], [expected, expected, expected]);
+  assert.deepEqual([laptop.problems, phone.problems], [[], []]);
+});
+
+test("nothing goes round in circles: with no change nothing is written", async () => {
+  const model = new ChatModel();
+  const apps = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
+  apps[0]?.create("A");
+  apps[0]?.say("A", "x", { tools: [{ name: "t", args: { $ref: 1, b: 2, a: 1 } }] });
+  await settle(...apps);
+  const done = model.done.length;
+  const before = apps.map((app) => app.conversations);
+
+  await settle(...apps);
+
+  assert.equal(model.done.length, done);
+  assert.ok(apps.every((app, index) => app.conversations === before[index]));
+});
+
+test("an answer that grows piece by piece is one message, whole in the end", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  app.say("A", "", { role: "assistant" });
+  for (const content of ["It", "It grows", "It grows."]) {
+    app.edit("A", 0, { content });
+    await settle(app);
+  }
+  app.edit("A", 0, { content: "Rewritten", citations: [{ title: "T", url: "u" }] });
+  await settle(app);
+
+  assert.deepEqual(onServer(model), { A: ["Rewritten"] });
+  const whole = model.get("alice", model.list("alice")[0]?._id);
+  assert.deepEqual(whole?.messages[0].citations, [{ title: "T", url: "u" }]);
+});
+
+test("removals go both ways: of messages, and of conversations", async () => {
+  const model = new ChatModel();
+  const [laptop, phone] = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
+  for (const title of ["A", "B", "C"]) laptop.create(title);
+  for (const content of ["1", "2"]) laptop.say("A", content);
+  await settle(laptop, phone);
+
+  laptop.change("A", ({ messages }) => ({ messages: messages.slice(1) }));
+  phone.remove("B");
+  await settle(laptop, phone);
+
+  const expected = { C: [], A: ["2"] };
+  assert.deepEqual([laptop.seen, phone.seen, onServer(model)], [expected, expected, expected]);
+});
+
+test("what was written offline is on the server later, also after a crash", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  await settle(app);
+  app.device.isOnline = false;
+  app.say("A", "offline");
+  app.create("B");
+  await settle(app);
+  const again = app.reload();
+  await settle(again);
+  again.say("A", "after the reload");
+  await settle(again);
+
+  again.device.reconnect();
+  await settle(again);
+
+  assert.deepEqual(onServer(model), { A: ["offline", "after the reload"], B: [] });
+  assert.deepEqual(again.seen, onServer(model));
+});
+
+test("what was changed just before a crash is found afterwards", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  app.say("A", "x");
+  await settle(app);
+  // Persisted by the store, and not yet looked at.
+  app.say("A", "y");
+  app.edit("A", 0, { content: "edited" });
+  app.create("B");
+
+  const again = app.reload();
+  await settle(again);
+
+  assert.deepEqual(onServer(model), { A: ["edited", "y"], B: [] });
+});
+
+test("what others did while the page was closed comes in, and reverts nothing", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  for (const title of ["A", "B", "C"]) app.create(title);
+  await settle(app);
+  const idOf = (/** @type {string} */ title) =>
+    model.list("alice").find((row) => row.title === title)?._id;
+  const again = () => app.reload();
+  app.device.crash();
+  model.run("alice", "conversations:update", { conversationId: idOf("A"), title: "A2" });
+  model.run("alice", "conversations:remove", { conversationId: idOf("B") });
+
+  const reloaded = again();
+  await settle(reloaded);
+
+  assert.deepEqual(Object.keys(reloaded.seen).sort(), ["A2", "C"]);
+  assert.deepEqual(reloaded.seen, onServer(model));
+});
+
+test("a store that lost its data gets it from the server, and deletes nothing there", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  for (const title of ["A", "B"]) app.create(title);
+  await settle(app);
+  app.storage.removeItem(KEY);
+
+  const again = app.reload();
+  await settle(again);
+
+  assert.deepEqual(Object.keys(again.seen).sort(), ["A", "B"]);
+  assert.equal(model.conversations.size, 2);
+  assert.ok(!model.done.includes("conversations:remove"));
+});
+
+test("a store that is emptied at once deletes nothing, unless that is what the app means", async () => {
+  for (const mayRemoveAll of [false, true]) {
+    const model = new ChatModel();
+    const app = new OldApp(model, { options: { mayRemoveAll } }).link();
+    for (const title of ["A", "B"]) app.create(title);
+    await settle(app);
+
+    app.store.setState({ conversations: [] });
+    await settle(app);
+
+    assert.equal(model.conversations.size, mayRemoveAll ? 0 : 2);
+    assert.equal(app.problems.length, mayRemoveAll ? 0 : 1);
+    assert.deepEqual(app.conversations, []);
+  }
+});
+
+test("an empty list that is nobody's removes nothing", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  await settle(app);
+
+  app.device.isKnown = false;
+  app.device.reconnect();
+  await settle(app);
+
+  assert.deepEqual(app.seen, { A: [] });
+});
+
+test("ends when somebody else signs in: nothing of one goes to the other", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("Alice's");
+  await settle(app);
+
+  app.device.signIn("bob");
+  app.say("Alice's", "more");
+  await settle(app);
+
+  assert.deepEqual(onServer(model, "bob"), {});
+  assert.deepEqual(onServer(model), { "Alice's": [] });
+});
+
+test("a store that has not read its data yet is waited for", async () => {
+  const model = new ChatModel();
+  const first = new OldApp(model).link();
+  first.create("A");
+  await settle(first);
+  const second = new OldApp(model, { storage: first.storage });
+  const { persist } = second.store;
+  let isReady = false;
+  /** @type {() => void} */
+  let ready = () => {};
+  second.store.persist = /** @type {typeof persist} */ ({
+    ...persist,
+    hasHydrated: () => isReady,
+    onFinishHydration: (/** @type {any} */ listener) => {
+      ready = listener;
+      return () => {};
+    },
+  });
+  second.link();
+  await settle(second);
+  assert.deepEqual(second.device.outbox(), []);
+
+  isReady = true;
+  ready();
+  second.say("A", "x");
+  await settle(second);
+
+  assert.deepEqual(onServer(model), { A: ["x"] });
+});
+
+test("what was migrated before is the same rows", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model);
+  app.create("A");
+  app.say("A", "x");
+  await migrateLocalStorage(app.device, { key: KEY, storage: app.storage });
+
+  app.link();
+  app.say("A", "y");
+  await settle(app);
+
+  assert.deepEqual(onServer(model), { A: ["x", "y"] });
+  assert.equal(model.conversations.size, 1);
+  assert.deepEqual(app.seen, { A: ["x", "y"] });
+});
+
+test("what the server refuses is reported, stays in the store, and is tried again", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  await settle(app);
+  model.refuse = (path) => (path.startsWith("conversations:import") ? "too large" : undefined);
+  app.say("A", "big");
+  app.create("B");
+  await settle(app);
+
+  assert.deepEqual(
+    app.problems.map(({ reason }) => reason),
+    Array(app.problems.length).fill("too large"),
+  );
+  assert.deepEqual(app.seen, { B: [], A: ["big"] });
+  model.refuse = () => undefined;
+  const again = app.reload();
+  await settle(again);
+  assert.deepEqual(onServer(model), { A: ["big"], B: [] });
+});
+
+test("old conversations are looked up when they move, all of them, few at a time", async () => {
+  const model = new ChatModel();
+  const ids = Array.from({ length: 60 }, (_, n) =>
+    model.run("alice", "conversations:create", { title: `${n}` }),
+  );
+  const app = new OldApp(model).link();
+  await settle(app);
+  assert.equal(app.conversations.length, 60);
+
+  const args = { conversationId: ids[0], role: "user", content: "up" };
+  model.run("alice", "conversations:addMessage", args);
+  await settle(app);
+
+  assert.deepEqual(app.seen["0"], ["up"]);
+  assert.ok(model.listeners.size <= 2 + 30);
+  app.linked?.stop();
+  assert.equal(model.listeners.size, 0);
+});
+
+test("two devices with crashes, breaks and changes of all kinds end with the same, losing nothing", async () => {
+  const act = fc.constantFrom(
+    "create",
+    "say",
+    "say",
+    "edit",
+    "rename",
+    "offline",
+    "online",
+    "crash",
+  );
+  const steps = fc.array(fc.record({ who: fc.nat(1), act, settles: fc.boolean() }), {
+    maxLength: 25,
+  });
+  await fc.assert(
+    fc.asyncProperty(steps, async (story) => {
+      const model = new ChatModel();
+      const apps = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
+      /** @type {Set<string>} */
+      const said = new Set();
+      for (const [index, { who, act, settles }] of story.entries()) {
+        const app = apps[who] ?? assert.fail();
+        apps[who] = perform(app, act, `${index}`, said);
+        if (settles) await settle(...apps);
+      }
+      for (const app of apps) app.device.reconnect();
+      await settle(...apps);
+
+      const everything = JSON.stringify(onServer(model));
+      for (const text of said) assert.ok(everything.includes(text), `${text} is lost`);
+      for (const app of apps) {
+        assert.deepEqual(sorted(app), sorted({ seen: onServer(model) }));
+        assert.equal(app.conversations.length, model.conversations.size);
+      }
+    }),
+    { numRuns: Number(process.env.LINK_RUNS ?? 60) },
+  );
+});
+
+/** @param {{seen: Record<string, string[]>}} app */
+const sorted = ({ seen }) =>
+  Object.entries(seen)
+    .map(([title, messages]) => [title, [...messages].sort()])
+    .sort(([a], [b]) => String(a).localeCompare(String(b)));
+
+/**
+ * @param {OldApp} app
+ * @param {string} act
+ * @param {string} name
+ * @param {Set<string>} said texts that must not be lost
+ */
+function perform(app, act, name, said) {
+  const title = app.conversations[0]?.title;
+  if (act === "crash") return app.reload();
+  if (act === "create") app.create(`title ${name}`);
+  else if (act === "offline") app.device.isOnline = false;
+  else if (act === "online") app.device.reconnect();
+  else if (title && act === "say") {
+    app.say(title, `said ${name}.`);
+    said.add(`said ${name}.`);
+  } else if (title && act === "rename") app.change(title, () => ({ title: `renamed ${name}` }));
+  else if (title) app.edit(title, 0, { reasoningText: name });
+  return app;
+}
+
+test("works with the storage full: the notes are only missed at the next start", async () => {
+  const model = new ChatModel();
+  const storage = new MemoryStorage();
+  const app = new OldApp(model, { storage }).link();
+  app.create("A");
+  storage.isFull = true;
+  await settle(app);
+
+  assert.deepEqual(onServer(model), { A: [] });
+});
