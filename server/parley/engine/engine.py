@@ -110,6 +110,7 @@ class Engine:
         self._incoming: deque[Commit] = deque()
         self._last_creation_us = 0
         self._last_now_ms = 0
+        self._step_cpu = clock.cpu()
         self.max_loads = _MAX_LOADS_PER_RUN
 
     # --- queries
@@ -237,6 +238,9 @@ class Engine:
     def advance(self) -> bool:
         """Apply what follows in the log and give the answers it completes; tell if ts moved."""
         start = self.memory.ts
+        self._step_cpu = (
+            self._clock.cpu()
+        )  # once for all that run in this step: it is a system call
         while self._incoming and not self._dirty:
             # All that is there at once: queries run on the newest state only.
             while self._incoming:
@@ -307,7 +311,9 @@ class Engine:
             return
         assert call.function is not None  # noqa: S101
         pager = Pager(self._cursor_secret, query.call.journal, self._query_limits.max_documents)
-        transaction = RunTransaction(self.memory, self._query_limits, self._clock)
+        transaction = RunTransaction(
+            self.memory, self._query_limits, self._clock, started_cpu=self._step_cpu
+        )
         ctx = QueryCtx(
             DatabaseReader(transaction, pager),
             Auth(query.identity, is_shared=query.is_shared),
@@ -385,6 +391,7 @@ class Engine:
             overlay=overlay,
             next_creation_us=self._next_creation_us,
             new_id=ids.next,
+            started_cpu=self._step_cpu,
         )
         pager = Pager(self._cursor_secret, None, self._mutation_limits.max_documents)
         ctx = MutationCtx(

@@ -138,6 +138,9 @@ class MutationIds:
 class RunTransaction:
     """Fulfils `functions.transaction.Transaction` on memory plus an overlay.
 
+    Args:
+        started_cpu: `clock.cpu()` at the start, or a few milliseconds before; asked for if None.
+
     Attributes:
         reads: every read so far; together they decide what can change the outcome.
         overlay: None in a query, which cannot write.
@@ -152,11 +155,12 @@ class RunTransaction:
         overlay: Overlay | None = None,
         next_creation_us: Callable[[], int] | None = None,
         new_id: Callable[[], str] | None = None,
+        started_cpu: float | None = None,
     ) -> None:
         self._memory = memory
         self._limits = limits
         self._clock = clock
-        self._started_cpu = clock.cpu()
+        self._started_cpu = clock.cpu() if started_cpu is None else started_cpu
         self._look_at = clock.monotonic() + limits.max_run_s
         self._next_creation_us = next_creation_us
         self._new_id = new_id

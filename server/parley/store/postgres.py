@@ -8,6 +8,7 @@ database itself, not a pooler in transaction mode.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -43,6 +44,7 @@ from parley.store.types import (
     Unknown,
 )
 
+_MAX_SEEN: Final = 8
 MAX_LOG_ROWS: Final = 5000  # of one slice; a single commit may bring more
 
 
@@ -68,7 +70,7 @@ class PostgresStore:
         self._schema = schema
         self._identity: str | None = None  # of the only database to talk to; None: any
         self._commits: set[asyncio.Task[BatchOutcome]] = set()
-        self._committing: set[int] = set()  # process ids of the backends at it
+        self._committers_seen: deque[int] = deque(maxlen=_MAX_SEEN)  # process ids of backends
         self._listeners: set[Listener] = set()
 
     @classmethod
@@ -284,11 +286,9 @@ class PostgresStore:
             async with self._borrow(self._committers) as connection:
                 await self._check_identity(connection)
                 pid = connection.get_server_pid()
-                self._committing.add(pid)
-                try:
-                    rows = await connection.fetch(sql.COMMIT, *arguments)
-                finally:
-                    self._committing.discard(pid)
+                if pid not in self._committers_seen:
+                    self._committers_seen.append(pid)
+                rows = await connection.fetch(sql.COMMIT, *arguments)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
             outcome = outcome_of_error(batch, error)
             return await self._look_up(outcome) if isinstance(outcome, list) else outcome
@@ -305,11 +305,11 @@ class PostgresStore:
     async def listen(self, wake: Callable[[int], None]) -> Awaitable[None]:
         """Call `wake(ts)` soon after each commit, as a hint; what it returns ends when lost.
 
-        Cancelling that ends the listening. Of our own commits there is no hint, as long as their
-        answer, which brings the log entry along, is on its way.
+        Cancelling that ends the listening. There is no hint of our own commits: their answers bring
+        their log entries along.
         """
         listener = await Listener.start(
-            self._dsn, self._settings, wake, self._committing.__contains__
+            self._dsn, self._settings, wake, self._committers_seen.__contains__
         )
         self._listeners.add(listener)
         listener.lost.add_done_callback(lambda _: self._listeners.discard(listener))
