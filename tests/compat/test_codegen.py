@@ -1,4 +1,4 @@
-"""What `parley codegen` writes, read by tsc and run by node; with the official client."""
+"""What `parley codegen` writes, read by tsc and run by node; with the official client and ours."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from parley.functions.registry import Registry
 from tests.support.nodejs import find_node
 
 CLIENT = Path(__file__).parents[2] / "client_js"
+HOOKS = Path(__file__).with_name("js") / "seed/src/hooks/use-convex-conversations.ts"
+CONVEX, OWN = "convex/react", "parley-client/react"
 
 RIGHT = """
 import { useAction, useMutation, usePaginatedQuery, useQuery } from "convex/react";
@@ -69,6 +71,54 @@ WRONG = {
     "a result as another type": "const n: number = useMutation(api.conversations.create)({})",
     "a result that may be null": "useQuery(api.conversations.get, { conversationId })!.messages.x",
 }  # fmt: skip
+# Without hooks; what is wrong says so, and is an error if it is not wrong.
+OWN_CLIENT = """
+import { createClient, type MutationHandle } from "parley-client";
+import { useConnectionState, useOutbox, usePaginatedQuery } from "parley-client/react";
+import { liveQuery } from "parley-client/zustand";
+import { create } from "zustand";
+import { api, type Conversation, type Message } from "./api.js";
+import type { Id } from "./dataModel.js";
+
+declare const conversationId: Id<"conversations">;
+const client = createClient("https://example.org", { tabs: false });
+
+export const list: Promise<Conversation[]> = client.query(api.conversations.list);
+export const handle: MutationHandle<Id<"conversations">> = client.mutation(
+  api.conversations.create, { title: "First" },
+  { optimisticUpdate: (store, { title }) => void [store, title?.length] },
+);
+export const stop = client.subscribe(api.conversations.get, { conversationId }, (result) => {
+  if (result.error) throw result.error;
+  const first: Message | undefined = result.value?.messages[0];
+  return first;
+});
+export const phase: "offline" | false = useConnectionState().phase === "offline" && "offline";
+export const unsent: number = useOutbox().length;
+const options = { initialNumItems: 5 };
+export const rows: Message[] = usePaginatedQuery(api.messages.list, { conversationId }, options)
+  .results;
+const useList = create(liveQuery(client, api.conversations.list, {}));
+export const titles: string[] | undefined = useList().value?.map((each) => each.title);
+export const untyped: Promise<number> = client.query("counters:count", { name: "x" });
+
+// @ts-expect-error: there is no such argument
+client.query(api.conversations.list, { all: true });
+// @ts-expect-error: an argument is missing
+client.query(api.conversations.get);
+// @ts-expect-error: a query is no mutation
+client.mutation(api.conversations.list, {});
+// @ts-expect-error: a title is text
+client.mutation(api.conversations.create, { title: 1 });
+// @ts-expect-error: it has no such field
+client.subscribe(api.conversations.list, {}, ({ value }) => value?.[0]?.name);
+// @ts-expect-error: an optimistic update is given the mutation's arguments
+client.registerOptimisticUpdate(api.conversations.create, (_store, { name }) => name);
+// @ts-expect-error: the client's hooks add paginationOpts themselves, and conversationId is missing
+usePaginatedQuery(api.messages.list, {}, options);
+// @ts-expect-error: text is no id
+liveQuery(client, api.conversations.get, { conversationId: "x" });
+"""
 WRONG_HEAD = """
 import { useMutation, useQuery } from "convex/react";
 import { api } from "./api.js";
@@ -81,7 +131,7 @@ declare const userId: Id<"users">;
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the generated files, and the packages of client_js."""
+    """A project with the generated files, the packages of client_js, and its declarations."""
     find_node(CLIENT)
     project = tmp_path_factory.mktemp("project")
     registry = Registry.from_modules(["parley.chat", "parley.assistant", "tests.support.functions"])
@@ -99,8 +149,14 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "exactOptionalPropertyTypes": True,
         "allowJs": True,
         "types": [],
+        "paths": {
+            "parley-client": ["./parley-client/index.d.ts"],
+            "parley-client/*": ["./parley-client/*.d.ts"],
+        },
     }
     (project / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
+    emit = [CLIENT / "node_modules/.bin/tsc", "-p", CLIENT / "tsconfig.types.json"]
+    subprocess.run([*emit, "--outDir", project / "parley-client"], check=True)
     return project
 
 
@@ -112,22 +168,41 @@ def compiled(project: Path, *names: str) -> str:
     return subprocess.run(command, cwd=project, capture_output=True, text=True).stdout
 
 
-def test_an_app_of_the_official_client_compiles_with_the_types(generated: Path) -> None:
-    (generated / "right.ts").write_text(RIGHT)
+@pytest.mark.parametrize("react", [CONVEX, OWN])
+def test_an_app_compiles_with_the_types(generated: Path, react: str) -> None:
+    (generated / "right.ts").write_text(RIGHT.replace(CONVEX, react))
 
     assert compiled(generated, "right.ts", "api.d.ts", "dataModel.d.ts") == ""
 
 
-def test_every_wrong_call_is_an_error_of_its_own(generated: Path) -> None:
+@pytest.mark.parametrize("react", [CONVEX, OWN])
+def test_every_wrong_call_is_an_error_of_its_own(generated: Path, react: str) -> None:
     names = [f"wrong{number}.ts" for number in range(len(WRONG))]
+    head = WRONG_HEAD.replace(CONVEX, react)
     for name, call in zip(names, WRONG.values(), strict=True):
-        (generated / name).write_text(f"{WRONG_HEAD}\nexport {{}};\n{call};\n")
+        (generated / name).write_text(f"{head}\nexport {{}};\n{call};\n")
 
     said = compiled(generated, *names)
 
     found = {line.partition("(")[0] for line in said.splitlines() if not line.startswith(" ")}
     accepted = [what for what, name in zip(WRONG, names, strict=True) if name not in found]
     assert accepted == []
+
+
+@pytest.mark.parametrize("react", [CONVEX, OWN])
+def test_the_hooks_of_the_seed_compile_with_the_types(generated: Path, react: str) -> None:
+    hooks = HOOKS.read_text().replace(CONVEX, react)
+    for name in ("api", "dataModel"):
+        hooks = hooks.replace(f"../../convex/_generated/{name}", f"./{name}.js")
+    (generated / "hooks.ts").write_text(hooks)
+
+    assert compiled(generated, "hooks.ts") == ""
+
+
+def test_our_client_knows_the_types_without_hooks(generated: Path) -> None:
+    (generated / "own.ts").write_text(OWN_CLIENT)
+
+    assert compiled(generated, "own.ts") == ""
 
 
 def test_a_reference_names_its_function_to_either_client(generated: Path) -> None:
