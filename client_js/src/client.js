@@ -14,13 +14,12 @@ import { connectionState } from "./connection-state.js";
 import { Current } from "./current.js";
 import { createEnv } from "./env.js";
 import { fromFailure, ParleyError } from "./errors.js";
-import { Write } from "./handle.js";
 import { Identity } from "./identity.js";
-import { newId } from "./ids.js";
 import { Outbox } from "./outbox.js";
 import { pathOf } from "./paths.js";
 import { queryToken } from "./tokens.js";
-import { decodeValue, encodeValue } from "./values.js";
+import { encodeValue } from "./values.js";
+import { Writes } from "./writes.js";
 
 const MAX_CACHE_BYTES = 32 * 2 ** 20;
 
@@ -36,19 +35,7 @@ const MAX_CACHE_BYTES = 32 * 2 ** 20;
  * @property {Partial<Env>} [env] replaces parts of the outside
  */
 
-/**
- * One write that the server is not known to have done.
- *
- * @typedef {object} OutboxItem
- * @property {string} key
- * @property {string} path
- * @property {Value} args
- * @property {OutboxEntry["state"]} state
- * @property {Error | null} error
- * @property {number} storedAt ms since the epoch
- * @property {() => Promise<void>} retry if it failed: at the end, under another key
- * @property {() => Promise<void>} discard if it failed, or was never sent
- */
+/** @typedef {import("./writes.js").OutboxItem} OutboxItem */
 
 /**
  * What a listener of a query is given: `value`, or `error` if it failed.
@@ -64,18 +51,13 @@ export class Client {
   #current;
   #identity;
   #isClosed = false;
-  /** @type {Map<string, Write>} */
-  #writes = new Map();
+  #writes;
   /** @type {Map<string, OptimisticUpdate>} */
   #updates = new Map();
   /** @type {Set<() => void>} */
   #stateListeners = new Set();
   /** @type {Set<() => void>} */
   #outboxListeners = new Set();
-  /** @type {OutboxEntry[]} what `#items` was made of */
-  #entries = [];
-  /** @type {OutboxItem[]} */
-  #items = [];
   /** @type {ConnectionState} */
   #state;
   /** @type {((isAuthenticated: boolean) => void) | null} */
@@ -95,6 +77,7 @@ export class Client {
     for (const [path, update] of Object.entries(options.optimisticUpdates ?? {})) {
       this.#updates.set(pathOf(path), update);
     }
+    this.#writes = new Writes(this.#env, () => this.#current.opening);
     this.#current = new Current({
       env: this.#env,
       url,
@@ -102,7 +85,7 @@ export class Client {
       useTabs: tabs,
       maxCacheBytes,
       updates: this.#updates,
-      writes: this.#writes,
+      writes: this.#writes.byKey,
       localResults,
       onChange: () => this.#update(),
       onAuth: (news) => this.#onAuth(news),
@@ -129,7 +112,8 @@ export class Client {
 
   /**
    * Watches a query: `listener` is called at once when something is known of it, and whenever that
-   * changed, after everything else that changed with it did.
+   * changed, after everything else that changed with it did. Its `value` is undefined when nothing
+   * is known any more: somebody else is here now.
    *
    * @template {Reference<"query">} Ref
    * @param {Ref} ref
@@ -139,14 +123,17 @@ export class Client {
    */
   subscribe(ref, args, listener) {
     const { token, onUpdate } = this.#query(ref, args);
+    let isKnown = false;
     const tell = () => {
       const { scope } = this.#current;
       const result = scope?.view.shown(token);
-      if (!result) return;
-      const isStale = scope?.view.isStale(token) ?? true;
-      const value = /** @type {any} */ (result.status === "success" ? result.value : undefined);
-      if (result.status === "success") listener({ value, error: null, isStale });
-      else listener({ value: undefined, error: fromFailure(result.error), isStale });
+      // Told once when nothing is known any more: another account's data must not stay in sight.
+      if (!result && !isKnown) return;
+      isKnown = result !== undefined;
+      const isStale = !result || (scope?.view.isStale(token) ?? true);
+      if (result?.status === "error") {
+        listener({ value: undefined, error: fromFailure(result.error), isStale });
+      } else listener({ value: /** @type {any} */ (result?.value), error: null, isStale });
     };
     const stop = onUpdate(tell);
     tell();
@@ -187,7 +174,7 @@ export class Client {
   mutation(ref, ...rest) {
     const [args = {}, { optimisticUpdate } = {}] = rest;
     const json = encodeValue(args);
-    const write = this.#follow(newId(), pathOf(ref), json, optimisticUpdate);
+    const write = this.#writes.make(pathOf(ref), json, optimisticUpdate);
     this.#current.use((scope) => scope.write(write));
     return /** @type {MutationHandle<any>} */ (write.handle);
   }
@@ -302,7 +289,7 @@ export class Client {
     if (length > 0 && !discardUnsent) {
       throw new ParleyError("UnsentWrites", `${length} changes have not reached the server yet`);
     }
-    for (const { key } of scope?.entries ?? []) this.#writes.get(key)?.discarded();
+    for (const { key } of scope?.entries ?? []) this.#writes.byKey.get(key)?.discarded();
     this.clearAuth();
     await this.#current.idle();
     if (!scope) return;
@@ -351,7 +338,7 @@ export class Client {
 
   /** @returns {OutboxItem[]} in order; the same array until something changed */
   outbox() {
-    return this.#items;
+    return this.#writes.items;
   }
 
   /**
@@ -359,7 +346,7 @@ export class Client {
    * @returns {() => void} ends it
    */
   subscribeToOutbox(listener) {
-    return addTo(this.#outboxListeners, () => listener(this.#items));
+    return addTo(this.#outboxListeners, () => listener(this.#writes.items));
   }
 
   /** Ends everything here: what is unsent stays on this device. */
@@ -382,39 +369,6 @@ export class Client {
     return result?.value;
   }
 
-  /**
-   * Makes the handle of a write.
-   *
-   * @param {string} key
-   * @param {string} path
-   * @param {Json} json
-   * @param {OptimisticUpdate} [update]
-   */
-  #follow(key, path, json, update) {
-    const args = decodeValue(json);
-    const retry = () => this.#retry(key);
-    const discard = () => this.#discard(key);
-    const at = this.#env.now();
-    return new Write({ key, path, args, json, update, at }, { retry, discard });
-  }
-
-  /** @param {string} key */
-  async #retry(key) {
-    const former = this.#writes.get(key);
-    const scope = await this.#current.opening;
-    await scope?.retry(key, (entry) => {
-      const write = this.#follow(entry.key, entry.path, entry.args, former?.update);
-      // Nobody has the new promise: what becomes of it is in the outbox.
-      write.handle.catch(() => {});
-      return write;
-    });
-  }
-
-  /** @param {string} key */
-  async #discard(key) {
-    await (await this.#current.opening)?.discard(key);
-  }
-
   /** @param {News} news */
   #onAuth(news) {
     if (news.type === "authRejected") this.#identity.rejected(news.error);
@@ -427,13 +381,8 @@ export class Client {
     const state = this.#makeState(this.#state);
     const isOtherState = state !== this.#state;
     this.#state = state;
-    const entries = scope?.entries ?? [];
-    const isSame =
-      entries.length === this.#entries.length &&
-      entries.every((entry, index) => entry === this.#entries[index]);
-    this.#entries = entries;
-    if (!isSame) this.#items = entries.map((entry) => this.#item(entry));
-    if (!isSame) for (const tell of [...this.#outboxListeners]) tell();
+    const isOther = this.#writes.show(scope?.entries ?? []);
+    if (isOther) for (const tell of [...this.#outboxListeners]) tell();
     if (isOtherState) for (const tell of [...this.#stateListeners]) tell();
     this.#tellAuth();
   }
@@ -441,7 +390,6 @@ export class Client {
   /** @param {ConnectionState | null} former */
   #makeState(former) {
     const { scope, account } = this.#current;
-    const open = [...this.#writes.values()].filter(({ isSettled }) => !isSettled);
     return connectionState(
       {
         now: this.#env.now(),
@@ -453,25 +401,11 @@ export class Client {
         line: scope?.line ?? null,
         needsAuth: this.#identity.needsAuth,
         entries: scope?.entries ?? [],
-        writesAt: open.map(({ at }) => at),
+        writesAt: this.#writes.openedAt,
         actions: scope?.actions ?? 0,
       },
       former,
     );
-  }
-
-  /** @param {OutboxEntry} entry @returns {OutboxItem} */
-  #item({ key, path, args, state, failure, storedAt }) {
-    return {
-      key,
-      path,
-      args: decodeValue(args),
-      state,
-      error: failure && fromFailure(failure),
-      storedAt,
-      retry: () => this.#retry(key),
-      discard: () => this.#discard(key),
-    };
   }
 
   /** Says whether the server took the token, which in a following tab the leader knows. */

@@ -25,13 +25,12 @@
 /** @import {Act, Join, Line, Notice, ToLeader, ToTab} from "./tabs/messages.js" */
 /** @import {News} from "./transport.js" */
 
+import { ResultKeeper } from "./result-keeper.js";
 import { Session } from "./sync/session.js";
 import { Transport } from "./transport.js";
-import { encodeValue } from "./values.js";
 
 // Mutations and actions share the wire's numbers; the outbox counts from 0.
 const FIRST_ACTION = 2 ** 31;
-const KEEP_AFTER_MS = 1000;
 const RECENT = 64;
 
 /** @type {Position} */
@@ -80,10 +79,7 @@ export class Lead {
   #isToRead = false;
   /** @type {Promise<void>} */
   #reading = Promise.resolve();
-  /** @type {Set<QueryToken>} */
-  #toKeep = new Set();
-  /** @type {(() => void) | null} */
-  #cancelKeep = null;
+  #keeper;
   /** @type {Set<Promise<unknown>>} what is being written to disk */
   #busy = new Set();
   #stopOnline = () => {};
@@ -93,6 +89,7 @@ export class Lead {
   /** @param {LeadOptions} options */
   constructor(options) {
     this.#options = options;
+    this.#keeper = new ResultKeeper(options, (tokens) => this.#running?.session.snapshot(tokens));
     this.#line = {
       connected: false,
       hasConnected: false,
@@ -142,13 +139,12 @@ export class Lead {
       this.#running.transport.run(this.#running.session.stop());
       this.#running.transport.stop();
     }
-    this.#cancelKeep?.();
-    if (this.#toKeep.size > 0) this.#keep();
+    this.#keeper.stop();
   }
 
   /** Kept when all is on disk that was begun. */
   async idle() {
-    await Promise.allSettled([this.#reading, ...this.#busy]);
+    await Promise.allSettled([this.#reading, this.#keeper.idle(), ...this.#busy]);
   }
 
   /** @param {string | null | undefined} token null: nobody's; undefined: wait for one */
@@ -236,6 +232,9 @@ export class Lead {
    */
   async #lookUp(tab, member, waiting) {
     const { outbox } = this.#options;
+    // What is there after this was either sent from here, or is still to be.
+    this.read();
+    await this.#reading;
     const entries = await outbox.list().catch(() => null);
     // A leader that was thought dead may have seen to some of them meanwhile.
     const known = await outbox.recent().catch(() => []);
@@ -335,7 +334,7 @@ export class Lead {
   /** @param {Change} change */
   #onChange(change) {
     const { queries, completed } = change;
-    for (const { token } of queries) this.#toKeep.add(token);
+    this.#keeper.note(queries.map(({ token }) => token));
     this.#recent = [...this.#recent, ...completed].slice(-RECENT);
     for (const [tab, member] of [...this.#members]) {
       if (member.isSynced) {
@@ -351,7 +350,6 @@ export class Lead {
       const done = completed.map(({ requestId }) => requestId);
       this.#keepBusy(this.#options.outbox.done(done, completed));
     }
-    this.#cancelKeep ??= this.#options.env.after(() => this.#keep(), KEEP_AFTER_MS);
   }
 
   /**
@@ -418,22 +416,6 @@ export class Lead {
     const { tabs } = this.#options;
     tabs.toAll(notice);
     tabs.toTab(tabs.id, notice);
-  }
-
-  /** Keeps on disk what has changed, and how far time has come. */
-  #keep() {
-    this.#cancelKeep = null;
-    const { cache, maxCacheBytes } = this.#options;
-    const now = this.#running?.session.snapshot(this.#toKeep);
-    if (!now || now.ts === 0n) return;
-    this.#toKeep.clear();
-    const records = now.queries.flatMap(({ token, result, journal }) => {
-      if (result?.status !== "success") return [];
-      return [{ token, text: JSON.stringify(encodeValue(result.value)), journal }];
-    });
-    const kept = cache.put(records, { ts: now.ts, incarnation: now.incarnation });
-    // Without room nothing is kept: results are only a convenience.
-    this.#keepBusy(kept.then(() => cache.trim(maxCacheBytes)).catch(() => cache.trim(0)));
   }
 
   /** @param {Promise<unknown>} work whose failure matters to nobody: it is done again, or can be missed */

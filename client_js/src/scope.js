@@ -12,33 +12,23 @@
  * @module
  */
 
-/** @import {Account, Change, Completion, Env, Failure, Json, OptimisticUpdate, OutboxEntry, QueryCall, QueryToken, Result, Value} from "./types.js" */
+/** @import {Account, Change, Completion, Env, Json, OptimisticUpdate, OutboxEntry, QueryCall, QueryToken, Result, Value} from "./types.js" */
 /** @import {Write} from "./handle.js" */
 /** @import {Store} from "./storage/store.js" */
 /** @import {Act, Line, Notice, ToLeader, ToTab} from "./tabs/messages.js" */
 /** @import {News} from "./transport.js" */
 
-import { fromFailure, ParleyError } from "./errors.js";
+import { Asked } from "./asked.js";
+import { ParleyError } from "./errors.js";
 import { Lead } from "./lead.js";
 import { Outbox } from "./outbox.js";
 import { ResultCache } from "./results.js";
 import { Tabs } from "./tabs/leader.js";
+import { Unsent } from "./unsent.js";
 import { decodeValue } from "./values.js";
 import { View } from "./view.js";
 
 const BEAT_MS = 20_000;
-const REMEMBERED = 256;
-
-/** @type {Result} */
-const LOST = {
-  status: "error",
-  error: { message: "Connection lost while action was in flight", code: "ConnectionLost" },
-};
-/** @type {Failure} */
-const UNKNOWN = {
-  code: "OutcomeUnknown",
-  message: "This write left the outbox while this page was not heard of: it was done or discarded",
-};
 
 /**
  * @typedef {object} ScopeOptions
@@ -58,10 +48,6 @@ const UNKNOWN = {
  * @property {(news: News) => void} onAuth
  */
 
-/** @typedef {{value: Value} | {failure: Failure} | null} Outcome null: not known, or nobody's concern */
-
-/** @typedef {{act: Act, isSent: boolean, resolve: (value: any) => void, reject: (error: Error) => void}} Asked */
-
 export class Scope {
   #options;
   #outbox;
@@ -71,15 +57,10 @@ export class Scope {
   #lead = null;
   /** @type {Map<QueryToken, QueryCall>} */
   #watched = new Map();
-  /** @type {Map<number, OutboxEntry>} by requestId */
-  #entries = new Map();
-  /** @type {Map<number, Outcome>} of entries that left the outbox: late news bring none back */
-  #gone = new Map();
+  #unsent;
   /** @type {Completion[]} of which this tab has not seen the results */
   #early = [];
-  /** @type {Map<number, Asked>} */
-  #asked = new Map();
-  #nextAsked = 0;
+  #asked = new Asked();
   /** @type {string | null | undefined} */
   #token;
   /** @type {Line["needsAuth"]} */
@@ -121,6 +102,8 @@ export class Scope {
     this.isGuest = options.account === "guest";
     this.isDurable = options.store.isDurable;
     this.view = new View();
+    const { updates, writes, onShown, onChange } = options;
+    this.#unsent = new Unsent({ view: this.view, updates, writes, onShown, onChange });
     /** @type {Line | null} the leader's connection, as far as it is known */
     this.line = null;
     const env = isShared ? options.env : { ...options.env, locks: null };
@@ -128,7 +111,7 @@ export class Scope {
       onLeader: () => this.#onLeader(),
       onMessage: (message) => this.#hear(message),
       onAsked: () => this.#lead?.tick(),
-      isWaiting: () => this.#asked.size > 0 || this.#waiting().length > 0,
+      isWaiting: () => this.#asked.size > 0 || this.#unsent.waiting.length > 0,
     });
   }
 
@@ -140,7 +123,7 @@ export class Scope {
 
   /** Entries of the outbox, in order. */
   get entries() {
-    return [...this.#entries.values()].sort((a, b) => a.requestId - b.requestId);
+    return this.#unsent.entries;
   }
 
   /**
@@ -187,9 +170,7 @@ export class Scope {
     for (const end of this.#ends) end();
     const lead = this.#lead;
     this.#leave();
-    const error = new ParleyError("Closed", "The client was closed, or the account changed");
-    for (const { reject } of this.#asked.values()) reject(error);
-    this.#asked.clear();
+    this.#asked.end();
     // What was begun is written down.
     await Promise.allSettled([...this.#busy, lead?.idle()]);
     this.#options.store.close();
@@ -224,7 +205,7 @@ export class Scope {
   async write(write) {
     const { key, path, json } = write;
     this.#options.writes.set(key, write);
-    this.#addLayer(key, Infinity, path, write.args);
+    this.#unsent.show(key, Infinity, path, write.args);
     const storing = this.#outbox.append({ key, path, args: json });
     this.#busy.add(storing);
     try {
@@ -233,7 +214,7 @@ export class Scope {
       this.#onStored(entry);
     } catch (error) {
       this.#options.writes.delete(key);
-      this.#shown(this.view.removeLayer(key));
+      this.#unsent.hide(key);
       write.fail(/** @type {Error} */ (error));
     } finally {
       this.#busy.delete(storing);
@@ -248,13 +229,13 @@ export class Scope {
    * @returns {Promise<Value>}
    */
   act(path, args) {
-    const act = { id: this.#nextAsked++, path, args };
-    return new Promise((resolve, reject) => {
-      if (this.isGuest) reject(new ParleyError("SignedOut", "Guests cannot run actions"));
-      this.#asked.set(act.id, { act, isSent: false, resolve, reject });
-      this.#toLeader({ type: "act", tab: this.#tabs.id, act });
-      this.#options.onChange();
-    });
+    if (this.isGuest) {
+      return Promise.reject(new ParleyError("SignedOut", "Guests cannot run actions"));
+    }
+    const { act, result } = this.#asked.ask(path, args);
+    this.#toLeader({ type: "act", tab: this.#tabs.id, act });
+    this.#options.onChange();
+    return result;
   }
 
   /** Number of actions that this tab waits for. */
@@ -281,11 +262,9 @@ export class Scope {
     this.#tell({ type: "discarded", key });
   }
 
-  /** Shows the effect of what is in the outbox already, of an update that became known now. @param {string} path */
+  /** Shows the effect of entries whose update became known now. @param {string} path */
   showUpdates(path) {
-    for (const entry of this.#entries.values()) {
-      if (entry.path === path) this.#showEntry(entry);
-    }
+    this.#unsent.showUpdates(path);
   }
 
   /** @param {string | null | undefined} token null: nobody's; undefined: not known */
@@ -342,30 +321,22 @@ export class Scope {
       this.#lead.setNeedsAuth(this.#needsAuth);
       this.#lead.start();
     }
-    if (this.#tabs.leader) this.#joinLeader();
+    if (this.#tabs.leader) this.#joinLeader(this.#asked.handOver());
     onChange();
   }
 
-  #joinLeader() {
-    for (const [id, asked] of this.#asked) {
-      if (asked.isSent) this.#onActed(id, LOST);
-    }
+  /** Tells the leader all that this tab watches and waits for. @param {Act[]} actions */
+  #joinLeader(actions) {
     const { ts, incarnation } = this.view;
     const queries = [...this.#watched.values()].map((query) => ({
       ...query,
       journal: this.view.isStale(query.token) ? null : this.view.journal(query.token),
     }));
-    const actions = [...this.#asked.values()].map(({ act }) => act);
-    const waiting = this.#waiting();
+    const waiting = this.#unsent.waiting;
     const tab = this.#tabs.id;
     this.#toLeader({ type: "join", tab, queries, ts, incarnation, waiting, actions });
     // What other tabs wrote while this one had no ears.
     this.#refresh().catch(() => {});
-  }
-
-  #waiting() {
-    const entries = [...this.#entries.values()].filter(({ state }) => state !== "failed");
-    return entries.map(({ requestId }) => requestId);
   }
 
   /** @param {ToLeader} message */
@@ -391,20 +362,28 @@ export class Scope {
       case "acted":
         return this.#onActed(message.id, message.result);
       case "line":
-        this.line = { ...message.line };
-        return this.#options.onChange();
+        return this.#onLine(message.line);
       case "stored":
         return this.#onStored(message.entry);
       case "retried":
-        this.#onDiscarded(message.key);
+        this.#unsent.onDiscarded(message.key);
         return this.#onStored(message.entry);
       case "discarded":
-        return this.#onDiscarded(message.key);
+        return this.#unsent.onDiscarded(message.key);
       case "failed":
-        return this.#onFailed(message.requestId, message.failure);
+        return this.#unsent.onFailed(message.requestId, message.failure);
       default:
         return this.#lead?.receive(message);
     }
+  }
+
+  /** @param {Line} line */
+  #onLine(line) {
+    const isBack = line.connected && !this.line?.connected;
+    this.line = { ...line };
+    // While it could not read along, another one may have sent what this tab waits for.
+    if (isBack && this.#unsent.waiting.length > 0) this.#joinLeader([]);
+    this.#options.onChange();
   }
 
   // --- What is shown ---
@@ -417,7 +396,9 @@ export class Scope {
     this.#early = this.#early.filter((completion) => !isDue(completion));
     const tokens = this.view.apply({ ...change, completed });
     // Everything has moved before anybody is told of anything.
-    const writes = completed.map(({ requestId, value }) => this.#remove(requestId, { value }));
+    const writes = completed.map(({ requestId, value }) =>
+      this.#unsent.remove(requestId, { value }),
+    );
     this.#shown(tokens);
     for (const [index, { value }] of completed.entries()) writes[index]?.succeed(value);
     if (completed.length > 0) this.#options.onChange();
@@ -448,61 +429,20 @@ export class Scope {
     this.#apply({ ts: 1n, incarnation: null, queries, completed: [] });
   }
 
-  /** @param {OutboxEntry} entry */
-  #showEntry({ key, requestId, path, args, state }) {
-    if (state !== "failed") this.#addLayer(key, requestId, path, decodeValue(args));
-  }
-
-  /** @param {string} key @param {number} order @param {string} path @param {Value} args */
-  #addLayer(key, order, path, args) {
-    const update = this.#options.writes.get(key)?.update ?? this.#options.updates.get(path);
-    if (update) this.#shown(this.view.addLayer({ key, order, path, args, update }));
-  }
-
   // --- The outbox ---
 
   /** Reads anew what is in the outbox. */
   async #refresh() {
     for (const entry of await this.#outbox.list()) {
       this.#onStored(entry);
-      if (entry.failure) this.#onFailed(entry.requestId, entry.failure);
+      if (entry.failure) this.#unsent.onFailed(entry.requestId, entry.failure);
     }
   }
 
   /** @param {OutboxEntry} entry */
   #onStored(entry) {
-    const { key, requestId, state } = entry;
+    this.#unsent.onStored(entry);
     this.#lead?.read();
-    const outcome = this.#gone.get(requestId);
-    const write = this.#options.writes.get(key);
-    if (outcome !== undefined) {
-      // Its end was heard of before its beginning.
-      this.#shown(this.view.removeLayer(key));
-      if (outcome && "value" in outcome) write?.succeed(outcome.value);
-      if (!outcome || !("failure" in outcome)) return;
-    }
-    if (this.#entries.has(requestId)) return;
-    this.#entries.set(requestId, entry);
-    this.#showEntry(entry);
-    this.#shown(this.view.orderLayer(key, requestId));
-    write?.onEntry(state);
-    if (outcome) this.#onFailed(requestId, outcome.failure);
-    this.#options.onChange();
-  }
-
-  /** @param {number[]} requestIds @param {number[]} actions */
-  #onSent(requestIds, actions) {
-    for (const id of actions) {
-      const asked = this.#asked.get(id);
-      if (asked) asked.isSent = true;
-    }
-    for (const requestId of requestIds) {
-      const entry = this.#entries.get(requestId);
-      if (entry?.state !== "stored") continue;
-      this.#entries.set(requestId, { ...entry, state: "sent" });
-      this.#options.writes.get(entry.key)?.onEntry("sent");
-    }
-    this.#options.onChange();
   }
 
   /** @param {Completion[]} done @param {number[]} unknown */
@@ -510,66 +450,18 @@ export class Scope {
     this.#early.push(...done);
     const { ts, incarnation } = this.view;
     if (ts > 0n) this.#apply({ ts, incarnation, queries: [], completed: [] });
-    for (const requestId of unknown) {
-      const key = this.#entries.get(requestId)?.key;
-      const write = this.#remove(requestId, null);
-      if (key) this.#shown(this.view.removeLayer(key));
-      write?.fail(fromFailure(UNKNOWN));
-    }
-    this.#options.onChange();
+    this.#unsent.onUnknown(unknown);
   }
 
-  /** @param {number} requestId @param {Failure} failure */
-  #onFailed(requestId, failure) {
-    const entry = this.#entries.get(requestId);
-    if (!entry) return this.#remember(requestId, { failure });
-    if (entry.state === "failed") return;
-    this.#entries.set(requestId, { ...entry, state: "failed", failure });
-    this.#shown(this.view.removeLayer(entry.key));
-    this.#options.writes.get(entry.key)?.fail(fromFailure(failure));
-    this.#options.onChange();
-  }
-
-  /** @param {string} key discarded, or tried again under another key */
-  #onDiscarded(key) {
-    this.#options.writes.get(key)?.discarded();
-    const entry = this.entries.find((one) => one.key === key);
-    if (entry) this.#remove(entry.requestId, null);
-    this.#shown(this.view.removeLayer(key));
-    this.#options.onChange();
-  }
-
-  /**
-   * Takes an entry out that is in the outbox no more.
-   *
-   * @param {number} requestId
-   * @param {Outcome} outcome
-   * @returns {Write | undefined} this tab's, to be told
-   */
-  #remove(requestId, outcome) {
-    this.#remember(requestId, outcome);
-    const entry = this.#entries.get(requestId);
-    this.#entries.delete(requestId);
-    const write = this.#options.writes.get(entry?.key ?? "");
-    this.#options.writes.delete(entry?.key ?? "");
-    return write;
-  }
-
-  /** @param {number} requestId @param {Outcome} outcome */
-  #remember(requestId, outcome) {
-    this.#gone.set(requestId, outcome);
-    for (const oldest of this.#gone.keys()) {
-      if (this.#gone.size <= REMEMBERED) return;
-      this.#gone.delete(oldest);
-    }
+  /** @param {number[]} requestIds @param {number[]} actions */
+  #onSent(requestIds, actions) {
+    this.#asked.onSent(actions);
+    this.#unsent.onSent(requestIds);
   }
 
   /** @param {number} id @param {Result} result */
   #onActed(id, result) {
-    const asked = this.#asked.get(id);
-    this.#asked.delete(id);
-    if (result.status === "success") asked?.resolve(result.value);
-    else asked?.reject(fromFailure(result.error));
+    this.#asked.onActed(id, result);
     this.#options.onChange();
   }
 }

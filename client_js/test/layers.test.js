@@ -7,7 +7,10 @@ import { test } from "node:test";
 const PURE = ["types.js", "values.js", "errors.js", "paths.js", "tokens.js"];
 const CORE = [...PURE, "view.js", "sync"];
 const KEPT = ["storage", "outbox.js", "results.js", "accounts.js", "ids.js"];
-const PARTS = ["handle.js", "identity.js", "connection-state.js", "lead.js", "current.js"];
+const PARTS = [
+  ...["handle.js", "writes.js", "identity.js", "connection-state.js", "current.js"],
+  ...["lead.js", "result-keeper.js", "unsent.js", "asked.js"],
+];
 const SHELL = [...PARTS, "env.js", "tabs", "transport.js", "scope.js", "client.js", "api.js"];
 
 /** @type {Record<string, string[]>} */
@@ -34,10 +37,14 @@ const MAY_IMPORT = {
   tabs: [...PURE, "tabs"],
   "transport.js": CORE,
   "handle.js": PURE,
+  "asked.js": [...PURE, "tabs"],
+  "unsent.js": [...PURE, "handle.js", "view.js"],
+  "writes.js": [...PURE, "handle.js", "ids.js", "scope.js"],
+  "result-keeper.js": [...PURE, "results.js"],
   "connection-state.js": [...PURE, "tabs"],
   "current.js": [...CORE, ...KEPT, "scope.js"],
   "identity.js": [...CORE, ...KEPT],
-  "lead.js": [...CORE, ...KEPT, "transport.js", "tabs"],
+  "lead.js": [...CORE, ...KEPT, "transport.js", "result-keeper.js", "tabs"],
   "scope.js": [...CORE, ...KEPT, ...SHELL],
   "client.js": [...CORE, ...KEPT, ...SHELL],
   "index.js": [...CORE, ...KEPT, ...SHELL],
