@@ -42,7 +42,7 @@ const marked = new Marked({
     code: ({ text, lang }) =>
       `<div class="code"><div class="code-head"><span>${escaped(language(lang) || "text")}</span>` +
       `<button type="button" class="quiet small" data-copy>Copy</button></div>` +
-      `<pre tabindex="0" role="region" aria-label="Code"><code>${escaped(text)}</code></pre></div>`,
+      `<pre tabindex="0" role="group" aria-label="Code"><code>${escaped(text)}</code></pre></div>`,
     checkbox: ({ checked }) =>
       `<input type="checkbox" disabled aria-label="${checked ? "done" : "open"}"` +
       `${checked ? " checked" : ""}> `,
@@ -79,7 +79,7 @@ function framed(table) {
   const frame = table.ownerDocument.createElement("div");
   frame.className = "table";
   frame.tabIndex = 0;
-  frame.setAttribute("role", "region");
+  frame.setAttribute("role", "group");
   frame.setAttribute("aria-label", "Table");
   table.replaceWith(frame);
   frame.append(table);

@@ -101,7 +101,7 @@ function Content({ message: { role, content, citations, reasoningText, tools } }
 function Broken({ message, error }) {
   return html`<div class="broken">
     <p>This message cannot be shown as it was meant (${error.message}). Its text:</p>
-    <pre tabindex="0" role="region" aria-label="Text of the message">${String(message.content)}</pre>
+    <pre tabindex="0" role="group" aria-label="Text of the message">${String(message.content)}</pre>
   </div>`;
 }
 

@@ -47,6 +47,6 @@ export function Data({ label, value }) {
   const text = typeof value === "string" ? value : JSON.stringify(value, plain, 2);
   return html`<div class="data">
     <div class="data-label">${label}</div>
-    <pre tabindex="0" role="region" aria-label=${label}>${text}</pre>
+    <pre tabindex="0" role="group" aria-label=${label}>${text}</pre>
   </div>`;
 }
