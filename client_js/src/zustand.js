@@ -10,7 +10,8 @@
  * @module
  */
 
-/** @import { Client } from "./client.js" */
+/** @import { StateCreator } from "zustand" */
+/** @import { Client, QueryResult } from "./client.js" */
 /** @import { FunctionArgs, FunctionReturnType, Reference } from "./types.js" */
 
 /**
@@ -21,20 +22,16 @@
  * @param {Client} client
  * @param {Ref} ref
  * @param {FunctionArgs<Ref>} args
+ * @returns {StateCreator<Partial<QueryResult<FunctionReturnType<Ref>>> & {stop: () => void}>}
  */
 export function liveQuery(client, ref, args) {
-  /** @typedef {{value?: FunctionReturnType<Ref>, error?: unknown, isStale: boolean, stop: () => void}} State */
-  /**
-   * @param {(part: Partial<State>) => void} set
-   * @returns {State}
-   */
   return (set) => {
-    /** @type {Partial<State>} */
-    let first = {};
+    /** @type {Partial<QueryResult>} */
+    let first = { isStale: true };
     const stop = client.subscribe(ref, args, (result) => {
       first = result;
-      set(result);
+      set(/** @type {Partial<QueryResult>} */ (result));
     });
-    return { value: undefined, error: undefined, isStale: true, ...first, stop };
+    return { ...first, stop };
   };
 }

@@ -13,6 +13,7 @@ from parley.functions.registry import Registry
 from tests.support.nodejs import find_node
 
 CLIENT = Path(__file__).parents[2] / "client_js"
+TSC = str(CLIENT / "node_modules/.bin/tsc")
 HOOKS = Path(__file__).with_name("js") / "seed/src/hooks/use-convex-conversations.ts"
 CONVEX, OWN = "convex/react", "parley-client/react"
 
@@ -155,8 +156,8 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     }
     (project / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
-    emit = [CLIENT / "node_modules/.bin/tsc", "-p", CLIENT / "tsconfig.types.json"]
-    subprocess.run([*emit, "--outDir", project / "parley-client"], check=True)
+    emit = [TSC, "-p", str(CLIENT / "tsconfig.types.json")]
+    subprocess.run([*emit, "--outDir", str(project / "parley-client")], check=True)
     return project
 
 
@@ -164,7 +165,7 @@ def compiled(project: Path, *names: str) -> str:
     """Return what tsc says of the files of a project."""
     config = json.loads((project / "tsconfig.json").read_text())
     (project / "tsconfig.some.json").write_text(json.dumps({**config, "files": list(names)}))
-    command = [CLIENT / "node_modules/.bin/tsc", "--pretty", "false", "-p", "tsconfig.some.json"]
+    command = [TSC, "--pretty", "false", "-p", "tsconfig.some.json"]
     return subprocess.run(command, cwd=project, capture_output=True, text=True).stdout
 
 
