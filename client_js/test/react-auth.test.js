@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { HandClient } from "./support/hand-client.js";
 import { loadFlavour } from "./support/react.js";
-import { FakeSupabase } from "./support/supabase.js";
 
 /** @import { AuthProvider, AuthState } from "../src/react.js" */
 /** @import { Flavour } from "./support/react.js" */
@@ -147,57 +146,6 @@ for (const name of /** @type {const} */ (["react", "preact"])) {
       assert.deepEqual(seen.at(-1), SIGNED_IN);
       await flavour.act(() => client.setState({ phase: "connected", account: "issuer|alice" }));
       assert.deepEqual(seen.at(-1), LOADING);
-    });
-
-    /** @param {FakeSupabase} supabase */
-    async function shown(supabase) {
-      await show(() => flavour.supabase.useSupabaseAuth(supabase));
-      // Its answers are promises, and all of them are kept by then.
-      await flavour.act(() => new Promise(setImmediate));
-    }
-
-    test("with Supabase gives its token, and signs out with it", async () => {
-      const supabase = new FakeSupabase("token-1", "token-2");
-      await shown(supabase);
-      const fetchToken = /** @type {AuthProvider["fetchAccessToken"]} */ (client.calls.at(-1)?.[1]);
-      assert.equal(await fetchToken({ forceRefreshToken: true }), "token-2");
-      await flavour.act(() => client.confirm?.(true));
-      assert.deepEqual(seen.at(-1), SIGNED_IN);
-      await flavour.act(() => supabase.signOut());
-      assert.deepEqual(seen.at(-1), SIGNED_OUT);
-      assert.equal(kinds().at(-1), "clearAuth");
-    });
-
-    test("with Supabase begins anew when another person signs in, not when a token is new", async () => {
-      const supabase = new FakeSupabase("token-1");
-      await shown(supabase);
-      const before = client.calls.length;
-      await flavour.act(() => supabase.signIn("alice", "token-2"));
-      assert.equal(client.calls.length, before);
-      await flavour.act(() => supabase.signIn("bob", "token-3"));
-      assert.equal(client.calls.at(-1)?.[0], "setAuth");
-      assert.equal(client.calls.length, before + 1);
-      assert.deepEqual(seen.at(-1), LOADING);
-    });
-
-    test("with Supabase knows of nobody without a session, and of somebody while it cannot ask", async () => {
-      await shown(new FakeSupabase());
-      assert.deepEqual(seen.at(-1), SIGNED_OUT);
-      await flavour.act(() => root.unmount());
-      const supabase = new FakeSupabase("token-1");
-      supabase.error = new Error("Failed to fetch");
-      await shown(supabase);
-      const fetchToken = /** @type {AuthProvider["fetchAccessToken"]} */ (client.calls.at(-1)?.[1]);
-      await assert.rejects(fetchToken({ forceRefreshToken: false }), /Failed to fetch/);
-      assert.deepEqual(seen.at(-1), LOADING);
-    });
-
-    test("stops listening to Supabase when it is not shown any more", async () => {
-      const supabase = new FakeSupabase("token-1");
-      await shown(supabase);
-      assert.equal(supabase.listeners.size, 1);
-      await flavour.act(() => root.render(null));
-      assert.equal(supabase.listeners.size, 0);
     });
   });
 }
