@@ -14,34 +14,36 @@ import { failureWords, titleFrom } from "./words.js";
 
 /** @import {Client} from "../src/client.js" */
 /** @import {Conversation} from "./types.js" */
+/** @import {createDeletions} from "./kept.js" */
 /** @import {Route} from "./route.js" */
 /** @import {Toasts} from "./toasts.js" */
 
 // What `assistant:reply` says while it is at it.
 const BUSY = "The assistant is answering already";
+// The code of an action whose connection broke.
+const LOST = "ConnectionLost";
+
+/**
+ * @typedef {object} ActionsEnv
+ * @property {Client} client
+ * @property {Toasts} toasts
+ * @property {Route} route
+ * @property {ReturnType<typeof createDeletions>} deletions
+ * @property {() => string} who uses this page now
+ * @property {() => boolean} hasAssistant
+ */
 
 /** Things that one tab does. */
 export class Actions {
-  #client;
-  #toasts;
-  #route;
-  #hasAssistant;
+  #env;
   /** Conversations whose deletion may still be undone. */
   hidden = new Observable(/** @type {ReadonlySet<string>} */ (new Set()));
   /** Conversations that the assistant is answering in. */
   answering = new Observable(/** @type {ReadonlySet<string>} */ (new Set()));
 
-  /**
-   * @param {Client} client
-   * @param {Toasts} toasts
-   * @param {Route} route
-   * @param {() => boolean} hasAssistant
-   */
-  constructor(client, toasts, route, hasAssistant) {
-    this.#client = client;
-    this.#toasts = toasts;
-    this.#route = route;
-    this.#hasAssistant = hasAssistant;
+  /** @param {ActionsEnv} env */
+  constructor(env) {
+    this.#env = env;
   }
 
   /**
@@ -54,8 +56,8 @@ export class Actions {
   send(conversationId, content) {
     const opened = conversationId ?? this.#begin(content);
     const args = { conversationId: opened, id: newId(), role: "user", content };
-    const sent = this.#client.mutation(api.conversations.addMessage, args);
-    const answer = () => (this.#hasAssistant() ? this.#answer(opened) : undefined);
+    const sent = this.#env.client.mutation(api.conversations.addMessage, args);
+    const answer = () => (this.#env.hasAssistant() ? this.#answer(opened) : undefined);
     sent.then(answer, () => {});
     return opened;
   }
@@ -75,22 +77,42 @@ export class Actions {
     this.#update(conversationId, { tags: cleanTags(tags) });
   }
 
-  /** Hides a conversation, and deletes it once it is too late to undo. @param {Conversation} conversation */
+  /**
+   * Hides a conversation, and deletes it once it is too late to undo.
+   *
+   * @param {Conversation} conversation
+   */
   remove({ _id, title }) {
-    const wasOpened = this.#route.opened.get() === _id;
-    if (wasOpened) this.#route.open(null);
+    const who = this.#env.who();
+    const wasOpened = this.#env.route.opened.get() === _id;
+    if (wasOpened) this.#env.route.open(null);
     this.hidden.set(new Set([...this.hidden.get(), _id]));
     const undo = () => {
       this.#unhide(_id);
-      if (wasOpened) this.#route.open(_id);
+      if (wasOpened) this.#env.route.open(_id);
     };
-    this.#toasts.show(`“${title}” deleted`, {
+    this.#env.toasts.show(`“${title}” deleted`, {
       action: { label: "Undo", run: undo },
       onEnd: () => {
-        this.#write(api.conversations.remove, { conversationId: _id });
+        this.#env.deletions.add(who, _id);
+        this.#delete(who, _id);
         this.#unhide(_id);
       },
     });
+  }
+
+  /** Does what was decided as the page went. */
+  finishDeletions() {
+    const who = this.#env.who();
+    for (const id of this.#env.deletions.list(who)) this.#delete(who, id);
+  }
+
+  /** @param {string} who @param {string} conversationId */
+  #delete(who, conversationId) {
+    const deletion = this.#env.client.mutation(api.conversations.remove, { conversationId });
+    const forget = () => this.#env.deletions.remove(who, conversationId);
+    deletion.stored.then(forget, forget);
+    deletion.catch(() => {});
   }
 
   /** @param {string} content of its first message */
@@ -107,7 +129,7 @@ export class Actions {
 
   /** @param {Parameters<Client["mutation"]>[0]} ref @param {Record<string, unknown>} args */
   #write(ref, args) {
-    this.#client.mutation(ref, args).catch(() => {});
+    this.#env.client.mutation(ref, args).catch(() => {});
   }
 
   /** @param {string} id */
@@ -120,11 +142,12 @@ export class Actions {
     if (this.answering.get().has(conversationId)) return;
     this.answering.set(new Set([...this.answering.get(), conversationId]));
     try {
-      await this.#client.action(api.assistant.reply, { conversationId });
+      await this.#env.client.action(api.assistant.reply, { conversationId });
     } catch (error) {
       const words = failureWords(/** @type {Error} */ (error));
-      // Asked from another window.
-      if (words !== BUSY) this.#toasts.show(`The assistant did not answer: ${words}`);
+      // Asked from another window; or it goes on writing, and nobody will say when it is done.
+      const isUnderWay = words === BUSY || /** @type {{code?: string}} */ (error).code === LOST;
+      if (!isUnderWay) this.#env.toasts.show(`The assistant did not answer: ${words}`);
     } finally {
       const rest = [...this.answering.get()].filter((id) => id !== conversationId);
       this.answering.set(new Set(rest));

@@ -11,7 +11,7 @@ import { render } from "preact";
 import { Actions } from "./actions.js";
 import { ChatPage } from "./chat-page.js";
 import { html } from "./html.js";
-import { createDrafts, createKept } from "./kept.js";
+import { createDeletions, createDrafts, createKept } from "./kept.js";
 import { useObserved } from "./observable.js";
 import { PageContext } from "./page.js";
 import { keepPage } from "./page-keeper.js";
@@ -52,7 +52,9 @@ function createPage(config) {
   const toasts = new Toasts();
   const hasAssistant = () => config.hasAssistant && session.current.get()?.kind !== "guest";
   const route = createRoute(window);
-  const actions = new Actions(client, toasts, route, hasAssistant);
+  const who = () => session.current.get()?.name ?? "";
+  const deletions = createDeletions(kept);
+  const actions = new Actions({ client, toasts, route, deletions, who, hasAssistant });
   return { client, config, session, actions, toasts, route, kept, drafts: createDrafts(kept) };
 }
 

@@ -82,7 +82,7 @@ function useShortcuts(deeds) {
 
 /** @param {{session: Session}} props */
 function Inside({ session }) {
-  const { route } = usePage();
+  const { actions, route } = usePage();
   const openedId = useObserved(route.opened);
   const outbox = /** @type {OutboxItem[]} */ (useOutbox());
   const { conversations, isListed } = useConversations(outbox);
@@ -91,6 +91,7 @@ function Inside({ session }) {
   const [isListOpen, setListOpen] = useState(false);
   const marks = useMemo(() => rowMarks(outbox, phase), [outbox, phase]);
 
+  useEffect(() => actions.finishDeletions(), [actions]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever another one is opened
   useEffect(() => setListOpen(false), [openedId]);
   const deeds = useMemo(

@@ -24,7 +24,7 @@ export function createKept(open) {
     write(key, text) {
       spare.delete(key);
       if (text === null) attempt(() => open().removeItem(key));
-      else if (attempt(() => stored(open(), key, text)) === null) spare.set(key, text);
+      else if (attempt(() => keep(open(), key, text)) === null) spare.set(key, text);
     },
     removeAll(prefix) {
       const stored = attempt(() => Object.keys(open())) ?? [];
@@ -36,7 +36,7 @@ export function createKept(open) {
 }
 
 /** @param {Storage} storage @param {string} key @param {string} text */
-function stored(storage, key, text) {
+function keep(storage, key, text) {
   storage.setItem(key, text);
   return true;
 }
@@ -70,5 +70,39 @@ export function createDrafts(kept) {
     write: (who, conversationId, text) => kept.write(key(who, conversationId), text || null),
     /** Removes all of one person's. @type {(who: string) => void} */
     forget: (who) => kept.removeAll(`${DRAFTS}${who}:`),
+  };
+}
+
+const DELETIONS = "parley-deletions:";
+
+/**
+ * Deletions that were decided as the page went: a browser that closes a page does not wait for
+ * what goes into a database, but for what goes in here.
+ *
+ * @param {Kept} kept
+ */
+export function createDeletions(kept) {
+  /** @type {(who: string) => string[]} */
+  const list = (who) => {
+    try {
+      const ids = JSON.parse(kept.read(DELETIONS + who) ?? "[]");
+      return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
+    } catch {
+      return [];
+    }
+  };
+  /** @type {(who: string, ids: string[]) => void} */
+  const write = (who, ids) =>
+    kept.write(DELETIONS + who, ids.length > 0 ? JSON.stringify(ids) : null);
+  return {
+    list,
+    /** @type {(who: string, id: string) => void} */
+    add: (who, id) => write(who, [...list(who), id]),
+    /** @type {(who: string, id: string) => void} */
+    remove: (who, id) =>
+      write(
+        who,
+        list(who).filter((each) => each !== id),
+      ),
   };
 }

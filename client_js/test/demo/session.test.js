@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { SignInRefused } from "../../demo/gotrue.js";
-import { createDrafts, createKept } from "../../demo/kept.js";
+import { createDeletions, createDrafts, createKept } from "../../demo/kept.js";
 import { SESSION_KEY, SessionKeeper } from "../../demo/session.js";
 
 /** @import {Config} from "../../demo/types.js" */
@@ -207,5 +207,31 @@ describe("drafts", () => {
     assert.equal(drafts.read("alice", "c1"), "");
     assert.equal(drafts.read("alice", null), "");
     assert.equal(drafts.read("bob", "c1"), "another");
+  });
+});
+
+describe("deletions that a page did not finish", () => {
+  test("are found by the next page of the same person, until they are done", () => {
+    const deletions = createDeletions(createKept(() => storage));
+    deletions.add("alice", "c1");
+    deletions.add("alice", "c2");
+
+    const next = createDeletions(createKept(() => storage));
+    assert.deepEqual(next.list("alice"), ["c1", "c2"]);
+    assert.deepEqual(next.list("bob"), []);
+    next.remove("alice", "c1");
+    next.remove("alice", "c2");
+
+    assert.deepEqual(next.list("alice"), []);
+    assert.equal(storage.getItem("parley-deletions:alice"), null);
+  });
+
+  test("are none where what is kept makes no sense", () => {
+    storage.setItem("parley-deletions:alice", '{"c1": 1}');
+    storage.setItem("parley-deletions:bob", "[1, ");
+
+    const deletions = createDeletions(createKept(() => storage));
+
+    assert.deepEqual([deletions.list("alice"), deletions.list("bob")], [[], []]);
   });
 });
