@@ -19,6 +19,7 @@ test("what is given replaces what is here", () => {
 
 test("a timer runs once, and not when it was cancelled; the longest does not run at once", async () => {
   const { after } = createEnv();
+  /** @type {string[]} */
   const ran = [];
 
   after(() => ran.push("cancelled"), 0)();
