@@ -25,6 +25,10 @@ export class SimServer {
   #sessions = new WeakMap();
   /** @type {Map<string, Map<number, {ts: number}>>} what is remembered of each session's requests */
   #requests = new Map();
+  /** @type {(number | null)[]} actions that ran */
+  acted = [];
+  /** Whether actions are never answered. */
+  isMute = false;
   isDown = false;
   /** Most sockets that were open at once. */
   most = 0;
@@ -101,6 +105,7 @@ export class SimServer {
     const token = this.#tokens.get(connection) ?? null;
     if (message.type === "Authenticate") this.#tokens.set(connection, message.value);
     if (message.type === "Mutation") this.ran.push({ requestId: message.requestId, token });
+    if (message.type === "Action") return this.#act(link, message);
     if (message.type === "Connect") this.#sessions.set(connection, message.sessionId);
     const session = this.#sessions.get(connection) ?? "";
     this.model.requests = this.#requests.get(session) ?? new Map();
@@ -110,6 +115,21 @@ export class SimServer {
     while (connection.work.length > 0) this.model.run(connection);
     while (connection.answers.length > 0) this.model.answer(connection);
     this.#tell();
+  }
+
+  /** @param {Link} link @param {{requestId: number, args: {id: number}[]}} message */
+  #act({ tab, socket }, { requestId, args }) {
+    const result = args[0]?.id ?? null;
+    this.acted.push(result);
+    if (this.isMute) return;
+    const data = JSON.stringify({
+      type: "ActionResponse",
+      requestId,
+      success: true,
+      result,
+      logLines: [],
+    });
+    this.#later(tab, () => socket.onmessage?.({ data }));
   }
 
   #tell() {
