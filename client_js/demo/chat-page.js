@@ -9,6 +9,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { api } from "./api.js";
 import { Chat } from "./chat.js";
 import { focusComposer } from "./composer.js";
+import { useDrawer } from "./drawer.js";
 import { ErrorBoundary } from "./error-boundary.js";
 import { GuestBanner } from "./guest-banner.js";
 import { html } from "./html.js";
@@ -88,7 +89,7 @@ function Inside({ session }) {
   const { conversations, isListed } = useConversations(outbox);
   const { phase } = useConnectionState();
   const [filter, setFilter] = useState("");
-  const [isListOpen, setListOpen] = useState(false);
+  const { isOpen: isListOpen, setOpen: setListOpen, under } = useDrawer();
   const marks = useMemo(() => rowMarks(outbox, phase), [outbox, phase]);
 
   useEffect(() => actions.finishDeletions(), [actions]);
@@ -110,7 +111,7 @@ function Inside({ session }) {
         setListOpen(false);
       },
     }),
-    [route],
+    [route, setListOpen],
   );
   useShortcuts(deeds);
 
@@ -124,7 +125,7 @@ function Inside({ session }) {
     <${Sidebar} conversations=${conversations} isListed=${isListed} openedId=${openedId} marks=${marks} phase=${phase}
       filter=${filter} onFilter=${setFilter} onClose=${() => setListOpen(false)} />
     <div class="scrim" onClick=${() => setListOpen(false)} />
-    <div class="stage">
+    <div class="stage" ref=${under}>
       <${GuestBanner} session=${session} />
       <${Chat} session=${session} openedId=${openedId} conversations=${conversations} isListed=${isListed} outbox=${outbox}
         phase=${phase} onMenu=${() => setListOpen(true)} onPickTag=${pickTag} />
