@@ -25,8 +25,10 @@ NewDevice = Callable[..., Awaitable[Device]]
 DEVELOPMENT = {"SUPABASE_JWT_SECRET": "", "PARLEY_MAX_CONNECTIONS_PER_ADDRESS": "1000"}
 
 # The test page says how its client is; other pages have none to ask.
-_STATE = """() => window.client ? JSON.stringify({
-  ...client.connectionState(), phases: told.phases, shown, outbox: outbox() }).slice(0, 4000) : ''"""
+_STATE = """() => {
+  const state = window.client && { ...client.connectionState(), told, shown, outbox: outbox() };
+  return JSON.stringify(state)?.slice(0, 4000) ?? '';
+}"""
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -100,8 +102,8 @@ async def new_device(
         async def make(target: Server = server, **options: Any) -> Device:
             context = await browser.new_context(**options)
             network = await stack.enter_async_context(running_proxy(target.port))
-            stack.push_async_callback(context.close)
             device = Device(context, network, target.url)
+            stack.push_async_callback(device.close)
             devices.append(device)
             await device.prepare()
             return device
@@ -123,7 +125,7 @@ async def profile(
         made = Profile(playwright.chromium, chromium, tmp_path / "profile", network, server.url)
         yield made
         await check(made.devices, request, tmp_path)
-        await made.devices[-1].context.close()
+        await made.devices[-1].close()
 
 
 async def check(devices: list[Device], request: pytest.FixtureRequest, directory: Path) -> None:

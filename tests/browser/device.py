@@ -38,6 +38,24 @@ NETWORK_ERRORS = re.compile(
     r"net::ERR_|WebSocket connection to .* failed|Failed to load resource: .* 50[0-9]"
 )
 
+# Everything that a page can read of what is kept on this device, as text.
+KEPT = """async () => {
+  const opened = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const found = [Object.entries(localStorage), Object.entries(sessionStorage)];
+  for (const { name } of await indexedDB.databases()) {
+    found.push(name);
+    const database = await opened(indexedDB.open(name));
+    for (const store of database.objectStoreNames) {
+      found.push(await opened(database.transaction(store).objectStore(store).getAll()));
+    }
+    database.close();
+  }
+  return JSON.stringify(found, (_key, value) => (typeof value === "bigint" ? `${value}` : value));
+}"""
+
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -97,6 +115,11 @@ class Device:
         await page.wait_for_function("window.isReady === true")
         return Tab(page)
 
+    async def close(self) -> None:
+        """End it; what it is being served then is of no interest."""
+        await self.context.unroute_all(behavior="ignoreErrors")
+        await self.context.close()
+
     async def go_offline(self) -> None:
         """Cut the network. Documents still come, as from a cache; sockets and data do not."""
         self.allow(NETWORK_ERRORS)
@@ -139,6 +162,13 @@ class Device:
         parts = urlsplit(route.request.url)
         response = await route.fetch(url=self._server_url + parts.path)
         await route.fulfill(response=response)
+
+
+async def until_kept(page: Page, text: str) -> None:
+    """Wait until this is on the device's disk."""
+    await page.wait_for_function(
+        f"async (text) => (await ({KEPT})()).includes(text)", arg=text, polling=20
+    )
 
 
 class Tab:
