@@ -23,6 +23,8 @@ const SYNC_PATH = "/api/1.48.0/sync?parley=1";
 const LINGER_MS = 50;
 const REOPEN_MS = 1000;
 
+const KEEPS_NOTHING = "Nothing can be kept on this device, only until the page is closed:";
+
 /**
  * @typedef {object} CurrentOptions
  * @property {Env} env
@@ -48,8 +50,8 @@ export class Current {
   /** @type {Promise<Store> | null} */
   #registry = null;
   #shelf = new Map();
-  /** @type {Set<Promise<unknown>>} */
-  #closing = new Set();
+  /** @type {Map<Promise<unknown>, Account | null>} */
+  #closing = new Map();
 
   /** @param {CurrentOptions} options */
   constructor(options) {
@@ -90,7 +92,7 @@ export class Current {
 
   /** Closes the scope, if there is one: nothing of it is shown any more. */
   leave() {
-    const { opening } = this;
+    const { opening, account } = this;
     this.account = null;
     this.scope = null;
     this.opening = null;
@@ -100,13 +102,13 @@ export class Current {
       .then((scope) => scope.close())
       .catch(() => {})
       .then(() => this.#closing.delete(closing));
-    this.#closing.add(closing);
+    this.#closing.set(closing, account);
     this.#tell(this.#watched.keys());
   }
 
   /** Kept when all that was left is closed. */
   async idle() {
-    await Promise.all(this.#closing);
+    await Promise.all(this.#closing.keys());
   }
 
   async close() {
@@ -195,7 +197,7 @@ export class Current {
       try {
         return await openIndexedDB(name, { indexedDB, after, onLost });
       } catch (error) {
-        console.warn("Nothing can be kept on this device, only until the page is closed:", error);
+        console.warn(KEEPS_NOTHING, error);
       }
     }
     return openMemory(name, this.#shelf);
@@ -207,9 +209,10 @@ export class Current {
     const { onChange, onAuth } = this.#options;
     const name = this.#nameOf(account);
     // The same account again: first everything of the former time must be written down.
-    await this.idle();
+    const former = [...this.#closing].filter(([, closing]) => closing === account);
+    await Promise.all(former.map(([closing]) => closing));
     const store = await this.#openStore(name, () => this.#onLost(account));
-    return Scope.open({
+    const options = {
       env,
       url: url.replace(/^http/, "ws").replace(/\/+$/, "") + SYNC_PATH,
       account,
@@ -217,14 +220,21 @@ export class Current {
       tabId: this.#tabId,
       useTabs,
       maxCacheBytes,
-      store,
       updates,
       writes,
       localResults,
-      onShown: (tokens) => this.#tell(tokens),
+      onShown: (/** @type {Set<QueryToken>} */ tokens) => this.#tell(tokens),
       onChange,
       onAuth,
-    });
+    };
+    try {
+      return await Scope.open({ ...options, store });
+    } catch (error) {
+      // A full disk lets nothing be written, not even who we are: better to work without it.
+      console.warn(KEEPS_NOTHING, error);
+      store.close();
+      return Scope.open({ ...options, store: openMemory(name, this.#shelf) });
+    }
   }
 
   /** @param {Promise<Scope>} opening @param {Scope} scope */

@@ -282,7 +282,9 @@ export class Lead {
     const { outbox, token } = this.#options;
     if (this.#isStopped || !this.#line.connected || token === undefined) return;
     const entries = await outbox.after(this.#lastRead);
-    const toSend = new Set(await outbox.sent(entries.map(({ requestId }) => requestId)));
+    const ids = entries.map(({ requestId }) => requestId);
+    // On a full disk nothing can be marked; what is sent makes room.
+    const toSend = new Set(await outbox.sent(ids).catch(() => ids));
     if (this.#isStopped || entries.length === 0) return;
     this.#lastRead = entries.at(-1)?.requestId ?? this.#lastRead;
     this.#tellAll({ type: "sent", requestIds: [...toSend], actions: [] });

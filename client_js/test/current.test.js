@@ -97,3 +97,19 @@ test("when another tab removed the database, this one goes on with a new one", a
   assert.notEqual(current.scope, former);
   assert.equal(current.scope?.account, "i|a");
 });
+
+test("where the disk is full from the beginning, the client works without it", async () => {
+  const { sim, current } = open();
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  try {
+    current.enter("i|a", null);
+    await sim.run(100);
+  } finally {
+    IDBObjectStore.prototype.put = put;
+  }
+
+  assert.equal((await current.opening)?.isDurable, false);
+});
