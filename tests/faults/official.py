@@ -39,6 +39,7 @@ class OfficialClients:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
+        self._is_ended = False
 
     async def start(
         self, package: str, seed: int, think_s: float, urls: Sequence[str], tokens: Sequence[str]
@@ -69,6 +70,7 @@ class OfficialClients:
         if self._process is None or self._reader is None:
             return
         if self._process.returncode is None:
+            self._is_ended = True
             self._process.kill()
         await self._process.wait()
         await self._reader
@@ -86,7 +88,7 @@ class OfficialClients:
                     self._history.violation(event["what"])
                 case _:
                     self._history.relay(kind, {**event, **_timestamps(event)})
-        if not self._settled.is_set():
+        if not (self._settled.is_set() or self._is_ended):
             self._history.violation("the process of official clients ended by itself")
             self._settled.set()
 

@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 const [seed, count, first, thinkMs, convex, ...rest] = process.argv.slice(2);
 const half = rest.length / 2;
 const [urls, tokens] = [rest.slice(0, half), rest.slice(half)];
+const nodes = [...new Set(urls)];
 const { ConvexClient } = await import(`${convex}/browser`);
 const { makeFunctionReference } = await import("convex/server");
 
@@ -177,8 +178,8 @@ class User {
 }
 
 const users = Array.from({ length: Number(count) }, (_, index) => {
-  const node = index % urls.length;
-  return new User(Number(first) + index, urls[node], tokens[index], node);
+  const url = urls[index];
+  return new User(Number(first) + index, url, tokens[index], nodes.indexOf(url));
 });
 const work = users.map((user) => user.work());
 for await (const line of createInterface({ input: process.stdin })) {
