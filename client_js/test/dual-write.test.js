@@ -363,7 +363,7 @@ test("two devices with crashes, breaks and changes of all kinds end with the sam
         assert.equal(app.conversations.length, model.conversations.size);
       }
     }),
-    { numRuns: Number(process.env.LINK_RUNS ?? 60) },
+    { numRuns: Number(process.env.LINK_RUNS ?? 40) },
   );
 });
 

@@ -187,7 +187,7 @@ test("broken off anywhere and run again, everything is there once", async () => 
       assert.deepEqual(rowsOf(model), rowsOf(whole));
       assert.deepEqual([problems, storage.getItem(KEY)], [[], null]);
     }),
-    { numRuns: 100 },
+    { numRuns: 40 },
   );
 });
 
