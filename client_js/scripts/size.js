@@ -2,13 +2,15 @@
  * Prints how much a page loads of the client, minified and compressed; ends with 1 if it is too
  * much. The bindings are counted without what they share with the core.
  *
+ * Why these limits: docs/decisions/0022-the-size-of-the-client.md.
+ *
  * @module
  */
 
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const LIMITS = { "src/index.js": 15_000, "src/react.js": 3_000 };
+const LIMITS = { "src/index.js": 24_000, "src/react.js": 3_000 };
 
 /** @type {string[]} */
 let counted = [];
