@@ -112,11 +112,9 @@ export class Current {
   }
 
   async close() {
+    // Nobody is told that nothing is shown any more: that is what was wanted.
+    this.#watched.clear();
     this.leave();
-    for (const [token, { listeners }] of this.#watched) {
-      listeners.clear();
-      this.#watched.delete(token);
-    }
     await this.idle();
     (await this.#registry)?.close();
   }

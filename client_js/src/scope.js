@@ -12,7 +12,7 @@
  * @module
  */
 
-/** @import {Account, Change, Completion, Env, Json, OptimisticUpdate, OutboxEntry, QueryCall, QueryToken, Result, Value} from "./types.js" */
+/** @import {Account, Completion, Env, Json, OptimisticUpdate, OutboxEntry, QueryCall, QueryToken, Result, Value} from "./types.js" */
 /** @import {Write} from "./handle.js" */
 /** @import {Store} from "./storage/store.js" */
 /** @import {Act, Line, Notice, ToLeader, ToTab} from "./tabs/messages.js" */
@@ -23,10 +23,9 @@ import { ParleyError } from "./errors.js";
 import { Lead } from "./lead.js";
 import { Outbox } from "./outbox.js";
 import { ResultCache } from "./results.js";
+import { Shown } from "./shown.js";
 import { Tabs } from "./tabs/leader.js";
 import { Unsent } from "./unsent.js";
-import { decodeValue } from "./values.js";
-import { View } from "./view.js";
 
 const BEAT_MS = 20_000;
 
@@ -55,11 +54,8 @@ export class Scope {
   #tabs;
   /** @type {Lead | null} */
   #lead = null;
-  /** @type {Map<QueryToken, QueryCall>} */
-  #watched = new Map();
+  #shown;
   #unsent;
-  /** @type {Completion[]} of which this tab has not seen the results */
-  #early = [];
   #asked = new Asked();
   /** @type {string | null | undefined} */
   #token;
@@ -101,8 +97,14 @@ export class Scope {
     this.account = options.account;
     this.isGuest = options.account === "guest";
     this.isDurable = options.store.isDurable;
-    this.view = new View();
     const { updates, writes, onShown, onChange } = options;
+    this.#shown = new Shown({
+      cache: this.#cache,
+      localResults: this.isGuest ? options.localResults : null,
+      onShown,
+      onCompleted: (completed) => this.#onCompleted(completed),
+    });
+    this.view = this.#shown.view;
     this.#unsent = new Unsent({ view: this.view, updates, writes, onShown, onChange });
     /** @type {Line | null} the leader's connection, as far as it is known */
     this.line = null;
@@ -182,18 +184,13 @@ export class Scope {
    * @param {QueryCall} query
    */
   watch(query) {
-    const { token, path, args } = query;
-    this.#watched.set(token, query);
-    this.#shown(this.view.watch(token));
-    if (this.isGuest) return this.#showLocal(token, path, args);
-    this.#hydrate(token).catch(() => {});
+    this.#shown.watch(query);
     this.#toLeader({ type: "watch", tab: this.#tabs.id, query });
   }
 
   /** @param {QueryToken} token */
   unwatch(token) {
-    this.#watched.delete(token);
-    this.view.forget(token);
+    this.#shown.unwatch(token);
     this.#toLeader({ type: "unwatch", tab: this.#tabs.id, token });
   }
 
@@ -328,10 +325,7 @@ export class Scope {
   /** Tells the leader all that this tab watches and waits for. @param {Act[]} actions */
   #joinLeader(actions) {
     const { ts, incarnation } = this.view;
-    const queries = [...this.#watched.values()].map((query) => ({
-      ...query,
-      journal: this.view.isStale(query.token) ? null : this.view.journal(query.token),
-    }));
+    const { queries } = this.#shown;
     const waiting = this.#unsent.waiting;
     const tab = this.#tabs.id;
     this.#toLeader({ type: "join", tab, queries, ts, incarnation, waiting, actions });
@@ -354,7 +348,7 @@ export class Scope {
   #hear(message) {
     switch (message.type) {
       case "change":
-        return this.#apply(message.change);
+        return this.#shown.apply(message.change);
       case "settled":
         return this.#onSettled(message.done, message.unknown);
       case "sent":
@@ -386,49 +380,6 @@ export class Scope {
     this.#options.onChange();
   }
 
-  // --- What is shown ---
-
-  /** @param {Change} change */
-  #apply(change) {
-    const isOtherLife = change.incarnation !== this.view.incarnation;
-    const isDue = (/** @type {Completion} */ { ts }) => isOtherLife || ts <= change.ts;
-    const completed = [...change.completed, ...this.#early.filter(isDue)];
-    this.#early = this.#early.filter((completion) => !isDue(completion));
-    const tokens = this.view.apply({ ...change, completed });
-    // Everything has moved before anybody is told of anything.
-    const writes = completed.map(({ requestId, value }) =>
-      this.#unsent.remove(requestId, { value }),
-    );
-    this.#shown(tokens);
-    for (const [index, { value }] of completed.entries()) writes[index]?.succeed(value);
-    if (completed.length > 0) this.#options.onChange();
-  }
-
-  /** @param {Set<QueryToken>} tokens */
-  #shown(tokens) {
-    if (tokens.size > 0) this.#options.onShown(tokens);
-  }
-
-  /** @param {QueryToken} token */
-  async #hydrate(token) {
-    const kept = await this.#cache.get(token);
-    if (!kept || !this.#watched.has(token)) return;
-    /** @type {Result} */
-    const result = { status: "success", value: decodeValue(JSON.parse(kept.text)) };
-    this.#shown(this.view.hydrate(token, { ...kept, result }));
-  }
-
-  /** @param {QueryToken} token @param {string} path @param {Json} args */
-  #showLocal(token, path, args) {
-    const local = this.#options.localResults[path];
-    if (!local) return;
-    const value = /** @type {Value} */ (local(decodeValue(args)));
-    const queries = [
-      { token, result: /** @type {Result} */ ({ status: "success", value }), journal: null },
-    ];
-    this.#apply({ ts: 1n, incarnation: null, queries, completed: [] });
-  }
-
   // --- The outbox ---
 
   /** Reads anew what is in the outbox. */
@@ -445,11 +396,21 @@ export class Scope {
     this.#lead?.read();
   }
 
+  /** @param {Completion[]} completed @returns {() => void} tells of it */
+  #onCompleted(completed) {
+    if (completed.length === 0) return () => {};
+    const writes = completed.map(({ requestId, value }) =>
+      this.#unsent.remove(requestId, { value }),
+    );
+    return () => {
+      for (const [index, { value }] of completed.entries()) writes[index]?.succeed(value);
+      this.#options.onChange();
+    };
+  }
+
   /** @param {Completion[]} done @param {number[]} unknown */
   #onSettled(done, unknown) {
-    this.#early.push(...done);
-    const { ts, incarnation } = this.view;
-    if (ts > 0n) this.#apply({ ts, incarnation, queries: [], completed: [] });
+    this.#shown.complete(done);
     this.#unsent.onUnknown(unknown);
   }
 

@@ -9,7 +9,7 @@ const CORE = [...PURE, "view.js", "sync"];
 const KEPT = ["storage", "outbox.js", "results.js", "accounts.js", "ids.js"];
 const PARTS = [
   ...["handle.js", "writes.js", "identity.js", "connection-state.js", "current.js"],
-  ...["lead.js", "result-keeper.js", "unsent.js", "asked.js"],
+  ...["lead.js", "result-keeper.js", "unsent.js", "asked.js", "shown.js"],
 ];
 const SHELL = [...PARTS, "env.js", "tabs", "transport.js", "scope.js", "client.js", "api.js"];
 
@@ -38,6 +38,7 @@ const MAY_IMPORT = {
   "transport.js": CORE,
   "handle.js": PURE,
   "asked.js": [...PURE, "tabs"],
+  "shown.js": [...PURE, "view.js", "results.js"],
   "unsent.js": [...PURE, "handle.js", "view.js"],
   "writes.js": [...PURE, "handle.js", "ids.js", "scope.js"],
   "result-keeper.js": [...PURE, "results.js"],
