@@ -123,10 +123,8 @@ export class Transport {
   }
 
   #onTimer() {
-    const now = this.#env.now();
-    // Timers may come early, and the longest cannot be set at once.
-    if (this.#dueAt !== null && now < this.#dueAt) return this.#setTimer(this.#dueAt);
+    // It is due, whatever the clock says: that may have been set back by a day.
     this.#setTimer(null);
-    this.run(this.#session.tick(now));
+    this.run(this.#session.tick(this.#env.now()));
   }
 }
