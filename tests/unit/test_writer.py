@@ -21,6 +21,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
+        self.take = lambda _text: False
         self.texts: list[str] = []
         self.is_slow = False
         self.is_dropped = False

@@ -196,6 +196,7 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     """
 
     linger_s = 10.0
+    take: Callable[[str], bool] = staticmethod(lambda _text: False)
     _unread_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
 
@@ -236,11 +237,14 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         """Hand a message over; one that is no UTF-8 ends the connection, without a traceback."""
         if self.curr_msg_data_type == "text" and not self.close_sent:
             try:
-                b"".join(self.frames).decode()
+                text = b"".join(self.frames).decode()
             except UnicodeDecodeError:
                 self.frames = []
                 self.conn.send_close(CloseCode.INVALID_DATA)
                 self.handle_parser_exception()
+                return
+            if self.take(text):
+                self.frames = []
                 return
         super().send_receive_event_to_app()
 

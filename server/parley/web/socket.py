@@ -40,6 +40,7 @@ from parley.protocol.messages import (
     Action,
     Add,
     Authenticate,
+    ClientMessage,
     Connect,
     ModifyQuerySet,
     Mutation,
@@ -86,6 +87,9 @@ class SyncSocket:
         )
         self._worker = services.node.open(self._connection, self._writer.wake)
         self._writer.worker = self._worker
+        self._wire = wire
+        self._is_idle = False
+        self._taken: ClientMessage | ParleyError | None = None
         now = self._clock.monotonic()
         self._opened_at = now
         self._adds = TokenBucket(
@@ -115,6 +119,8 @@ class SyncSocket:
         tasks: list[asyncio.Future[None]] = []
         try:
             await send({"type": "websocket.accept"})
+            if self._wire is not None:
+                self._wire.take = self._take
             tasks += [
                 asyncio.create_task(self._read(receive), name="socket-read"),
                 asyncio.create_task(self._write(send), name="socket-write"),
@@ -124,6 +130,7 @@ class SyncSocket:
             stopped = _Ended(closing_for(self._reason), self._reason.code)
             ended = stopped if self._stop in done else _how(done)
         finally:
+            self._is_idle = False
             self._worker.close()
             self._services.sockets.discard(self)
             self._services.admission.leave(self._address, self._user, is_silent=self._is_silent)
@@ -138,14 +145,36 @@ class SyncSocket:
 
     # --- reading
 
+    def _take(self, text: str) -> bool:
+        """Handle a mutation as it comes in, if `_read` is idle; else leave the message to it.
+
+        Spares the way through ASGI's queue and two switches of tasks, a tenth of what one costs.
+        """
+        if not self._is_idle:
+            return False
+        if '"Mutation"' in text and not self._worker.is_congested:
+            try:
+                message = self._connection.receive(text)
+                if isinstance(message, Mutation):
+                    self._worker.mutate(message, len(text))
+                    self._services.node.wake()
+                    return True
+                self._taken = message
+            except ParleyError as error:
+                self._taken = error
+        self._is_idle = False
+        return False
+
     async def _read(self, receive: Receive) -> None:
         while True:
+            self._is_idle = True
+            event = await receive()
+            self._is_idle = False
             # What is not read waits in the network and then at the client. Closing instead would
             # make it send the same again, for ever.
-            while self._worker.is_congested:
+            while self._worker.is_congested and event["type"] == "websocket.receive":
                 self._writer.has_room.clear()
                 await self._writer.has_room.wait()
-            event = await receive()
             if event["type"] == "websocket.disconnect":
                 # A client sends the same again when it comes back: somebody has to see it.
                 is_too_large = event.get("code") == _TOO_LARGE
@@ -159,7 +188,9 @@ class SyncSocket:
                 raise _Ended(closing_for(error), error.code) from error
 
     async def _handle(self, text: str) -> None:
-        message = self._connection.receive(text)
+        message, self._taken = self._taken or self._connection.receive(text), None
+        if isinstance(message, ParleyError):
+            raise message
         match message:
             case Connect():
                 await self._connected()

@@ -21,7 +21,13 @@ _MAX_AT_ONCE: Final = 2000  # sockets written to before timers and other sockets
 
 
 class Wire(Protocol):
-    """What we need of the connection below ASGI."""
+    """What we need of the connection below ASGI.
+
+    Attributes:
+        take: offered each text as it comes in; what it refuses goes on to ASGI's `receive`.
+    """
+
+    take: Callable[[str], bool]
 
     def write_now(self, frames: bytes) -> bool:
         """Write whole frames, or say that now is not the time."""
