@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parley.engine.batch import Answer
@@ -35,9 +35,10 @@ from parley.store.types import (
 from parley.values import encode
 from tests.support.clock import FakeClock
 from tests.support.modelstore import ModelStore
+from tests.support.patches import apply_patch
 from tests.support.running import SECRET
 from tests.support.tables import SCHEMA, Fields
-from tests.support.wire import WireClient, opened
+from tests.support.wire import NPM, WireClient, opened
 
 MAX_BYTES = 10_000
 REGISTRY = Registry.from_modules(["tests.support.notes"])
@@ -262,6 +263,7 @@ class Client:
         results: what it shows, by query id: values, or texts of errors.
         responses: mutation and action responses by request id.
         order: what came, in order.
+        patches: how many of the results came as patches.
     """
 
     def __init__(
@@ -271,6 +273,7 @@ class Client:
         identity: Identity | None = None,
         max_queries: int = 20,
         max_mutations: int = 200,
+        is_parley: bool = False,
         **connect: Any,
     ) -> None:
         self.rig = rig
@@ -278,10 +281,11 @@ class Client:
         self.results: dict[int, Any] = {}
         self.responses: dict[int, dict[str, Any]] = {}
         self.order: list[str] = []
+        self.patches = 0
         self.journals: dict[int, str | None] = {}
         self.asked = [Asked(0, {})]
         self.identities = [identity]
-        self.connection = opened(**connect)
+        self.connection = opened(replace(NPM, is_parley=is_parley), **connect)
         self.wakes = 0
         self.worker = SyncWorker(
             self.connection,
@@ -381,9 +385,13 @@ class Client:
             return
         for change in message["modifications"]:
             query_id = change["queryId"]
-            self.results.pop(query_id, None)
+            before = self.results.pop(query_id, None)
             if change["type"] == "QueryUpdated":
                 self.results[query_id] = change["value"]
+            elif change["type"] == "QueryPatched":
+                assert self.connection.client.is_parley
+                self.results[query_id] = apply_patch(before, change["patch"])
+                self.patches += 1
             elif change["type"] == "QueryFailed":
                 self.results[query_id] = change["errorMessage"].partition("\n")[2]
             self.journals[query_id] = change.get("journal") or self.journals.get(query_id)

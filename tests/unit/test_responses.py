@@ -31,6 +31,9 @@ def build_modification(fields: dict[str, Any]) -> bytes:
     query_id, journal = fields["queryId"], fields.get("journal")
     if "value" in fields:
         tail = responses.updated_tail(msgspec.json.encode(fields["value"]), journal)
+    elif "patch" in fields:
+        operations = b",".join(map(msgspec.json.encode, fields["patch"]))
+        tail = responses.patched_tail(operations, journal)
     elif "errorMessage" in fields:
         tail = responses.failed_tail(fields["errorMessage"], raw(fields, "errorData"), journal)
     else:

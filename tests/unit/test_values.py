@@ -277,8 +277,9 @@ def test_reading_a_document_gives_copies_down_to_the_leaves(document: Document) 
     assert document["meta"] == {"by": ["b"]}
 
 
-def test_documents_are_equal_by_fields_and_not_hashable(document: Document) -> None:
-    assert document == Document(dict(document), b"whatever")
+def test_documents_are_equal_by_json_or_fields_and_not_hashable(document: Document) -> None:
+    assert document == Document({}, document.json)
+    assert document != Document(dict(document), b"{}")
     assert document == dict(document)
     assert document != {"_id": "x"}
     with pytest.raises(TypeError, match="unhashable"):

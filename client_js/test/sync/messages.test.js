@@ -32,7 +32,8 @@ const vectors = JSON.parse(
  * @param {Fields} given
  */
 function resultOf({
-  value,
+  after,
+  value = after,
   result = value,
   message,
   errorMessage = message,
@@ -69,6 +70,11 @@ const MEANINGS = {
     assert.equal(message.incarnation, incarnation);
     const queries = new QuerySet();
     for (const path of ["a:a", "b:b", "c:c", "d:d"]) queries.add(query(path));
+    queries.take(
+      modifications.flatMap((/** @type {Fields} */ { queryId, before }) =>
+        before === undefined ? [] : [{ type: "QueryUpdated", queryId, value: before }],
+      ),
+    );
     const known = modifications.filter((/** @type {Fields} */ { queryId }) => queryId < 4);
     assert.deepStrictEqual(
       queries.take(message.modifications).map(({ result, journal }) => [result, journal]),

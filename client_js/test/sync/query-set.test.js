@@ -95,7 +95,7 @@ test("a patch is refused where there is no result of this connection, or none at
   queries.add(LIST);
   assert.throws(() => queries.take([patch]), /patch of no result/);
   queries.take([result(0, ["a"])]);
-  assert.throws(() => queries.take([patch]), /unknown patch/);
+  assert.throws(() => queries.take([patch]), /does not fit/);
 
   queries.restart();
 

@@ -116,7 +116,13 @@ class Engine:
     # --- queries
 
     def subscribe(
-        self, call: Call, identity: Identity | None, subscriber: Any, query_id: int
+        self,
+        call: Call,
+        identity: Identity | None,
+        subscriber: Any,
+        query_id: int,
+        *,
+        takes_patches: bool = False,
     ) -> LiveQuery:
         """Let `subscriber` follow a call; a call that others follow already is not run again.
 
@@ -132,7 +138,7 @@ class Engine:
             self._dirty.append(query)
         else:
             self.recall([query])
-        query.add(subscriber, query_id)
+        query.add(subscriber, query_id, takes_patches=takes_patches)
         return query
 
     def recall(self, queries: Iterable[LiveQuery]) -> bool:
@@ -283,7 +289,7 @@ class Engine:
             result = query.result
             if result is not None and not query.is_dirty and not result.is_forgotten:
                 self.result_bytes -= _size_of(result)
-                query.result = replace(result, tail=b"")
+                query.result = result.forgotten()
                 if self.result_bytes <= self.max_held_result_bytes:
                     return
 
@@ -328,7 +334,12 @@ class Engine:
             self._split(query)
         elif pager.journal is None or self._go_on(query, pager.journal):
             result = result_of(
-                outcome, pager.journal, max_bytes=self._max_result_bytes, redact=self._redact
+                outcome,
+                pager.journal,
+                max_bytes=self._max_result_bytes,
+                redact=self._redact,
+                before=query.result,
+                takes_patches=bool(query.patched),
             )
             self._settle(query, transaction.reads, result)
 
@@ -427,4 +438,4 @@ class Engine:
 
 
 def _size_of(result: Result | None) -> int:
-    return 0 if result is None else len(result.tail)
+    return 0 if result is None or result.is_forgotten else result.size_bytes

@@ -11,14 +11,16 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from parley.engine.memory import Memory, Touched
 from parley.engine.transaction import Read
 from parley.errors import FunctionFailed
 from parley.functions.registry import Function
 from parley.identity import Identity
+from parley.protocol.responses import VALUE_AT, patched_tail, updated_tail
 from parley.store.tables import suffix_between
+from parley.values import encode_tree
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -61,34 +63,110 @@ class Call:
         return (self.path, self.args_json, self.journal, self.refusal and self.refusal.message)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Step(NamedTuple):
+    """How one result became the next: the digest of the one before, and a patch's operations."""
+
+    digest: bytes
+    ops: bytes
+
+
 class Result:
     """What a live query gives its subscribers. Compared by identity; see `digest` for more.
 
     Attributes:
-        tail: the rest of a query modification behind its query id, as wire JSON.
-        digest: equal for results that a client cannot tell apart.
-        value_at: where in `tail` the value's wire JSON stands; nowhere for a failure.
+        digest: equal only for results that a client cannot tell apart.
+        size_bytes: of `tail`.
+        value_bytes: of the value's wire JSON; 0 for a failure.
+        tree: the value to compare the next one with; None where nobody takes patches.
+        steps: how older results became this one, oldest first.
+        journal: of the page.
         error: the failure.
         request_id: of the failure, as its text says.
     """
 
-    tail: bytes
-    digest: bytes
-    value_at: slice | None
-    error: FunctionFailed | None
-    request_id: str = ""
+    __slots__ = (
+        "_content",
+        "_patches",
+        "_tail",
+        "digest",
+        "error",
+        "journal",
+        "request_id",
+        "size_bytes",
+        "steps",
+        "tree",
+        "value_bytes",
+    )
+
+    def __init__(
+        self,
+        digest: bytes,
+        *,
+        value: bytes | None = None,
+        content: bytes | None = None,
+        value_bytes: int = 0,
+        tail: bytes | None = None,
+        tree: object = None,
+        steps: tuple[Step, ...] = (),
+        journal: str | None = None,
+        error: FunctionFailed | None = None,
+        request_id: str = "",
+    ) -> None:
+        self.digest = digest
+        self.tree = tree
+        self.steps = steps
+        self.journal = journal
+        self.error = error
+        self.request_id = request_id
+        self.value_bytes = value_bytes if value is None else len(value)
+        self._tail = updated_tail(value, journal) if value is not None else tail
+        if self._tail is None:
+            self.size_bytes = self.value_bytes + len(updated_tail(b"", journal))
+        else:
+            self.size_bytes = len(self._tail)
+        self._content = content
+        self._patches: dict[bytes, bytes] = {}
 
     @property
-    def is_forgotten(self) -> bool:
-        """Whether only the digest was kept: the query has to run again for whoever lacks it."""
-        return not self.tail
+    def tail(self) -> bytes:
+        """The rest of a query modification behind its query id, as wire JSON."""
+        if self._tail is None:
+            assert not self.is_forgotten  # noqa: S101
+            self._tail = updated_tail(encode_tree(self.tree), self.journal)
+        return self._tail
 
     @property
     def value(self) -> bytes:
-        """Return the value as wire JSON."""
-        assert self.value_at is not None  # noqa: S101
-        return self.tail[self.value_at]
+        """The value as wire JSON."""
+        assert self.error is None  # noqa: S101
+        return self.tail[VALUE_AT : VALUE_AT + self.value_bytes]
+
+    @property
+    def content(self) -> bytes:
+        """The digest of the value, or of what the failure says; equal results have equal ones."""
+        if self._content is None:
+            self._content = self.digest if self.error is not None else digest_of(self.value)
+        return self._content
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether only digests were kept: the query has to run again for whoever lacks it."""
+        return self._tail is None and self.tree is None
+
+    def forgotten(self) -> Result:
+        """Return only the digests of it."""
+        return Result(self.digest, content=self.content, error=self.error)
+
+    def patch_since(self, digest: bytes | None) -> bytes | None:
+        """Return the tail that makes this result of an older one; None where only all of it can."""
+        for at, step in enumerate(self.steps):
+            if step.digest == digest:
+                tail = self._patches.get(step.digest)
+                if tail is None:  # made once for all who stand there
+                    ops = b",".join([step.ops for step in self.steps[at:]])
+                    tail = self._patches[step.digest] = patched_tail(ops, self.journal)
+                return tail
+        return None
 
 
 def digest_of(value: bytes) -> bytes:
@@ -105,6 +183,7 @@ class LiveQuery:
         is_shared: it runs without an identity and fails over to one per identity if it looks.
         reads: what its newest result depends on.
         result: None until it has run.
+        patched: the subscribers that take patches.
         is_dirty: its result may no longer be true at memory's ts.
     """
 
@@ -115,6 +194,7 @@ class LiveQuery:
         "is_shared",
         "key",
         "loads",
+        "patched",
         "reads",
         "result",
         "subscribers",
@@ -132,14 +212,18 @@ class LiveQuery:
         self.is_dirty = True
         self.loads = 0
         self.subscribers: dict[tuple[int, int], Subscriber] = {}
+        self.patched: set[tuple[int, int]] = set()
 
-    def add(self, subscriber: Subscriber, query_id: int) -> None:
+    def add(self, subscriber: Subscriber, query_id: int, *, takes_patches: bool = False) -> None:
         """Let `subscriber` hear of results as its query `query_id`."""
         self.subscribers[id(subscriber), query_id] = subscriber
+        if takes_patches:
+            self.patched.add((id(subscriber), query_id))
 
     def remove(self, subscriber: Subscriber, query_id: int) -> None:
         """Undo `add`."""
         self.subscribers.pop((id(subscriber), query_id), None)
+        self.patched.discard((id(subscriber), query_id))
 
     def tell(self, *, is_new: bool) -> None:
         """Tell all subscribers that the query has run."""

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import secrets
+from typing import Final
 
-from parley.engine.live import Result, digest_of
+from parley.engine.live import Result, Step, digest_of
 from parley.engine.runner import Ended, Failed
 from parley.errors import FunctionFailed, LimitExceeded
 from parley.protocol.error_text import error_text
-from parley.protocol.responses import failed_tail, updated_tail
-from parley.values import encode
+from parley.protocol.responses import failed_tail
+from parley.values import Patch, diff, encode, encode_tree, tree_of
+
+_MAX_STEPS: Final = 16  # a client reads that far behind and still gets patches
 
 
-def result_of(ended: Ended, journal: str | None, *, max_bytes: int, redact: bool) -> Result:
+def result_of(
+    ended: Ended,
+    journal: str | None,
+    *,
+    max_bytes: int,
+    redact: bool,
+    before: Result | None = None,
+    takes_patches: bool = False,
+) -> Result:
     """Return the result of a run; a value that no client could take is a failure.
 
     Args:
@@ -20,18 +31,61 @@ def result_of(ended: Ended, journal: str | None, *, max_bytes: int, redact: bool
         journal: the end of its page, if it paginated.
         max_bytes: of the value's JSON.
         redact: whether the text of unexpected errors is kept from clients.
+        before: the query's last result; it is returned if nothing has changed.
+        takes_patches: whether it is to be compared with what was before, and what will come.
     """
     if isinstance(ended, Failed):
         return failure_of(ended.error, journal, redact=redact)
     try:
-        value = encode(ended.value)
-        if len(value) > max_bytes:
-            raise LimitExceeded(f"a result may be {max_bytes} bytes; this one has {len(value)}")
+        if takes_patches:
+            result = _patchable(tree_of(ended.value), journal, before)
+        else:
+            result = _whole(encode(ended.value), None, journal, before)
+        if result.value_bytes > max_bytes:
+            raise LimitExceeded(
+                f"a result may be {max_bytes} bytes; this one has {result.value_bytes}"
+            )
     except FunctionFailed as error:
         return failure_of(error, journal, redact=redact)
-    tail = updated_tail(value, journal)
-    start = tail.index(b'"value":') + len(b'"value":')
-    return Result(tail, digest_of(value), slice(start, start + len(value)), None)
+    return result
+
+
+def _patchable(tree: object, journal: str | None, before: Result | None) -> Result:
+    """Return the result made of the one before; whole where that is no longer to say."""
+    if before is not None and before.tree is not None:
+        patch = diff(before.tree, tree)
+        if patch is not None and not patch.ops:
+            return before
+        if patch is not None and len(patch.ops) < before.value_bytes + patch.growth:
+            return Result(
+                digest_of(b"+" + before.digest + patch.ops),
+                value_bytes=before.value_bytes + patch.growth,
+                tree=tree,
+                steps=_steps(before, patch),
+                journal=journal,
+            )
+        before = None  # they differ
+    return _whole(encode_tree(tree), tree, journal, before)
+
+
+def _steps(before: Result, patch: Patch) -> tuple[Step, ...]:
+    """Return the newest steps that are shorter together than the whole result."""
+    steps = [Step(before.digest, patch.ops)]
+    size = len(patch.ops)
+    for step in reversed(before.steps[1 - _MAX_STEPS :]):
+        size += 1 + len(step.ops)
+        if size >= before.value_bytes + patch.growth:
+            break
+        steps.append(step)
+    return tuple(reversed(steps))
+
+
+def _whole(value: bytes, tree: object, journal: str | None, before: Result | None) -> Result:
+    content = digest_of(value)
+    # What was before may be known by how it came about.
+    is_same = before is not None and before.digest != content and before.content == content
+    digest = before.digest if before is not None and is_same else content
+    return Result(digest, value=value, content=content, tree=tree, journal=journal)
 
 
 def failure_of(error: FunctionFailed, journal: str | None = None, *, redact: bool) -> Result:
@@ -41,4 +95,4 @@ def failure_of(error: FunctionFailed, journal: str | None = None, *, redact: boo
     # The request id differs on each run and says nothing new to a client.
     said = message.partition("\n")[2].encode() + b"\0" + (data or b"")
     tail = failed_tail(message, data, journal)
-    return Result(tail, digest_of(b"!" + said), None, error, request_id)
+    return Result(digest_of(b"!" + said), tail=tail, error=error, request_id=request_id)

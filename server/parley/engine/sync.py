@@ -40,6 +40,7 @@ MAX_UNREAD_TRANSITIONS: Final = 2
 MAX_UNREAD_BYTES: Final = 8 << 20
 MAX_HELD_BYTES: Final = 64 << 20  # of all results that a client holds at once
 MAX_WAITING_BYTES: Final = 8 << 20
+Told = tuple[int, Result, bytes | None]  # query id, its result, the patch if that says it
 _REFUSED_FACTOR: Final = 2  # so many times the allowed queries get at least a refusal each
 
 
@@ -80,6 +81,7 @@ class SyncWorker:
         self._max_queries = max_queries
         self._max_mutations = max_mutations
         self._redact = redact_errors
+        self._takes_patches = connection.client.is_parley
         self._queries: dict[int, LiveQuery] = {}
         self._sent: dict[int, bytes] = {}
         self._held: dict[int, int] = {}
@@ -206,7 +208,7 @@ class SyncWorker:
         if not (self._is_owed or self._changed) or not self._may_send():
             return
         lacking = self._lacking()
-        if any(not result.tail for _, _, result in lacking) and self._engine.recall(
+        if any(result.is_forgotten for _, _, result in lacking) and self._engine.recall(
             query for _, query, _ in lacking
         ):
             return
@@ -252,30 +254,29 @@ class SyncWorker:
                 lacking.append((query_id, query, result))
         return lacking
 
-    def _take_changes(
-        self, lacking: list[tuple[int, LiveQuery, Result]]
-    ) -> list[tuple[int, Result]]:
+    def _take_changes(self, lacking: list[tuple[int, LiveQuery, Result]]) -> list[Told]:
         """Return what the client is to be told, by query id; from then on it holds that."""
         changes = []
         for query_id, _, found in lacking:
             result = self._fitting(query_id, found)
+            patch = result.patch_since(self._sent.get(query_id)) if self._takes_patches else None
             self._sent[query_id] = result.digest
-            changes.append((query_id, result))
+            changes.append((query_id, result, patch))
         self._changed.clear()
         return changes
 
     def _fitting(self, query_id: int, result: Result) -> Result:
         """Return the result, or a failure where all that the client then held were too much."""
-        size, before = len(result.tail), self._held.get(query_id, 0)
+        size, before = result.size_bytes, self._held.get(query_id, 0)
         if self._held_bytes - before + size > MAX_HELD_BYTES:
             error = LimitExceeded(f"the results of a connection may be {MAX_HELD_BYTES} bytes")
             result = failure_of(error, redact=self._redact)
-            size = len(result.tail)
+            size = result.size_bytes
         self._held[query_id] = size
         self._held_bytes += size - before
         return result
 
-    def _send_transition(self, ts: int, changes: list[tuple[int, Result]]) -> None:
+    def _send_transition(self, ts: int, changes: list[Told]) -> None:
         removed: list[int] = []
         if self._removed:
             removed = sorted(self._removed - self._queries.keys())
@@ -291,7 +292,10 @@ class SyncWorker:
 
         def build() -> list[bytes]:
             parts = [(query_id, responses.query_removed(query_id)) for query_id in removed]
-            parts += [(qid, responses.modification(qid, result.tail)) for qid, result in changes]
+            parts += [
+                (query_id, responses.modification(query_id, patch or result.tail))
+                for query_id, result, patch in changes
+            ]
             return frames(
                 start,
                 end,
@@ -329,9 +333,14 @@ class SyncWorker:
         if len(self._queries) >= self._max_queries:
             error = LimitExceeded(f"a connection may hold {self._max_queries} queries")
             call = Call(call.path, b"", refusal=error)
-        query = self._engine.subscribe(call, self.identity, self, add.query_id)
+        query = self._subscribe(call, add.query_id)
         self._queries[add.query_id] = query
         self._changed.add(add.query_id)
+
+    def _subscribe(self, call: Call, query_id: int) -> LiveQuery:
+        return self._engine.subscribe(
+            call, self.identity, self, query_id, takes_patches=self._takes_patches
+        )
 
     def _remove(self, query_id: int) -> None:
         self._engine.unsubscribe(self._queries.pop(query_id), self, query_id)
@@ -343,7 +352,7 @@ class SyncWorker:
     def _resubscribe(self, query_id: int) -> None:
         before = self._queries[query_id]
         # With its journal: the borders of a page stay where the client knows them.
-        query = self._engine.subscribe(before.call, self.identity, self, query_id)
+        query = self._subscribe(before.call, query_id)
         if query is not before:
             self._queries[query_id] = query
             self._engine.unsubscribe(before, self, query_id)

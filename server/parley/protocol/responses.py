@@ -22,6 +22,10 @@ MAX_FRAME_BYTES: Final = 5_000_000  # Convex's; above it, clients that can get c
 PING: Final = b'{"type":"Ping"}'
 
 
+_UPDATED: Final = b',"type":"QueryUpdated","value":'
+VALUE_AT: Final = len(_UPDATED)  # where in an `updated_tail` the value begins
+
+
 class StateVersion(NamedTuple):
     """Where a client stands: versions of query set and identity, and the ts of all its results."""
 
@@ -47,8 +51,18 @@ ZERO_VERSION: Final = StateVersion(query_set=0, identity=0, ts=0)
 
 def updated_tail(value: bytes, journal: str | None = None) -> bytes:
     """Return the tail of a QueryUpdated, to be given to `modification` for each subscriber."""
-    return b',"type":"QueryUpdated","value":%b,"logLines":[],"journal":%b}' % (
-        value,
+    return b'%b%b,"logLines":[],"journal":%b}' % (_UPDATED, value, _json(journal))
+
+
+def patched_tail(operations: bytes, journal: str | None = None) -> bytes:
+    """Return the tail of a QueryPatched, for clients that asked for it.
+
+    Args:
+        operations: as wire JSON, with commas between; see `values.patches`.
+        journal: as in a QueryUpdated.
+    """
+    return b',"type":"QueryPatched","patch":[%b],"logLines":[],"journal":%b}' % (
+        operations,
         _json(journal),
     )
 

@@ -17,7 +17,16 @@ every query of that client for good. So nothing may leave the server that has no
 """
 
 from parley.values.decoding import decode, ts_from_wire
-from parley.values.encoding import compact, encode, encode_plain, to_wire, ts_to_wire
+from parley.values.encoding import (
+    compact,
+    encode,
+    encode_plain,
+    encode_tree,
+    to_wire,
+    tree_of,
+    ts_to_wire,
+)
+from parley.values.patches import Patch, diff
 from parley.values.rules import MAX_ARRAY, MAX_DEPTH, MAX_KEY, MAX_OBJECT, MAX_SAFE_INT
 from parley.values.types import Document, Int64, Value, size
 
@@ -29,13 +38,17 @@ __all__ = [
     "MAX_SAFE_INT",
     "Document",
     "Int64",
+    "Patch",
     "Value",
     "compact",
     "decode",
+    "diff",
     "encode",
     "encode_plain",
+    "encode_tree",
     "size",
     "to_wire",
+    "tree_of",
     "ts_from_wire",
     "ts_to_wire",
 ]

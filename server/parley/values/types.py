@@ -47,7 +47,8 @@ class Document(Mapping[str, Any]):
     """A row as functions see it: an immutable mapping of wire names, with its wire JSON at hand.
 
     Reading a list or dict field gives a copy, so nothing a function does to it reaches memory that
-    other functions read. Equal to any mapping with equal fields; not hashable.
+    other functions read. Equal to a document with equal JSON, and to any other mapping with equal
+    fields; not hashable.
 
     Args:
         fields: wire name -> valid value; owned by the document from now on.
@@ -90,9 +91,9 @@ class Document(Mapping[str, Any]):
         return key in self._fields
 
     def __eq__(self, other: object) -> bool:
-        """Compare by fields."""
+        """Compare by JSON with a document, by fields with another mapping."""
         if isinstance(other, Document):
-            return self._fields == other._fields
+            return self._json == other._json
         return self._fields == other
 
     __hash__ = None  # type: ignore[assignment]  # fields may hold lists
