@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from playwright.async_api import (
     BrowserContext,
     BrowserType,
     CDPSession,
+    Error,
     Page,
     Route,
     WebError,
@@ -117,7 +119,8 @@ class Device:
 
     async def close(self) -> None:
         """End it; what it is being served then is of no interest."""
-        await self.context.unroute_all(behavior="ignoreErrors")
+        with suppress(Error):  # of a tab that crashed
+            await self.context.unroute_all(behavior="ignoreErrors")
         await self.context.close()
 
     async def go_offline(self) -> None:

@@ -85,6 +85,8 @@ async def test_page_opens_without_a_connection_and_sends_when_there_is_one(
     await chat.say("Before the tunnel")
     await chat.until_connected()
     await chat.until_kept()
+    for field in ("title", "content"):  # results are kept as texts
+        await until_kept(chat.page, rf"\"{field}\":\"Before the tunnel\"")
 
     await device.go_offline()
     await chat.page.reload()
