@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from parley.protocol.responses import ZERO_VERSION, StateVersion
 from parley.values import ts_from_wire
+from tests.support.patches import apply_patch
 from tests.support.wire import version_of
 
 TIMEOUT_S = 10.0
@@ -55,11 +56,14 @@ class SyncClient:
     Attributes:
         results: by query id: the newest value as wire JSON, or a `Failure`.
         frames: every message received, chunks joined, Pings left out.
+        received_bytes: of all frames, as characters.
         version: query set, identity and ts that the client is at.
         close_code, close_reason: how the server ended the connection; None while it is open.
     """
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, *, takes_patches: bool = False) -> None:
+        self.received_bytes = 0
+        self._takes_patches = takes_patches
         self.results: dict[int, Any] = {}
         self.frames: list[dict[str, Any]] = []
         self.close_code: int | None = None
@@ -162,6 +166,7 @@ class SyncClient:
     async def _read(self) -> None:
         try:
             async for frame in self._socket:
+                self.received_bytes += len(frame)
                 async with self._news:
                     self._take(json.loads(frame))
                     self._news.notify_all()
@@ -200,6 +205,8 @@ class SyncClient:
         match change["type"]:
             case "QueryUpdated":
                 self.results[query_id] = change["value"]
+            case "QueryPatched" if self._takes_patches:
+                self.results[query_id] = apply_patch(self.results[query_id], change["patch"])
             case "QueryFailed":
                 self.results[query_id] = Failure(change["errorMessage"], change.get("errorData"))
             case "QueryRemoved":
@@ -222,7 +229,8 @@ async def open_client(
 
     Args:
         url: deployment URL, `http://…`.
-        path: where to open the socket; the version in it decides about chunks.
+        path: where to open the socket; the version in it decides about chunks, `?parley=1` behind
+            it about patches.
         headers: e.g. `{"Convex-Client": "python-0.8.1"}` with path `/api/sync`.
         session_id: to go on with an earlier session.
         connect_fields: more fields of Connect, e.g. `maxObservedTimestamp`.
@@ -231,7 +239,7 @@ async def open_client(
     async with connect(
         address, additional_headers=headers, max_size=MAX_FRAME_BYTES, proxy=None
     ) as socket:
-        client = SyncClient(socket)
+        client = SyncClient(socket, takes_patches=path.endswith("?parley=1"))
         try:
             if is_connecting:
                 session = {"sessionId": session_id or str(uuid4()), "connectionCount": 0}

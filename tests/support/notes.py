@@ -66,6 +66,15 @@ async def fragile(ctx: QueryCtx, owner: str) -> Any:
 
 
 @query
+async def fragile_list(ctx: QueryCtx, owner: str) -> Any:
+    """An owner's notes; fails while one ranks below 0."""
+    notes = await ctx.db.query("notes").with_index("by_owner", owner=owner).collect()
+    if any(note.get("rank", 0) < 0 for note in notes):
+        raise AppError("below 0")
+    return notes
+
+
+@query
 async def nothing(ctx: QueryCtx) -> Any:
     """Read nothing."""
     return "nothing"

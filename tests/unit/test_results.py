@@ -74,3 +74,91 @@ def test_the_request_id_of_a_failure_is_the_one_in_its_text():
     assert modification(failure)["errorMessage"] == (
         f"[Request ID: {failure.request_id}] Server Error"
     )
+
+
+# --- patches
+
+
+def patchable(value, before=None, journal=None, max_bytes=MAX_BYTES):
+    return result_of(
+        Returned(value),
+        journal,
+        max_bytes=max_bytes,
+        redact=True,
+        before=before,
+        takes_patches=True,
+    )
+
+
+def test_a_changed_result_is_a_patch_of_the_one_before_with_its_own_journal():
+    before = patchable(["a", "b", "c" * 50])
+
+    result = patchable(["a", "B", "c" * 50], before, "the end")
+
+    assert json.loads(b'{"queryId":1' + result.patch_since(before.digest)) == {
+        "queryId": 1,
+        "type": "QueryPatched",
+        "patch": [["splice", [], 1, 1, ["B"]]],
+        "logLines": [],
+        "journal": "the end",
+    }
+    assert modification(result)["value"] == ["a", "B", "c" * 50]
+    assert result.size_bytes == len(result.tail)
+    assert result.value == b'["a","B","%b"]' % (b"c" * 50)
+
+
+def test_an_unchanged_result_is_the_one_before():
+    before = patchable(["a"])
+
+    assert patchable(["a"], before) is before
+
+
+def test_steps_of_several_results_are_one_patch():
+    first = patchable(["a" * 50])
+    third = patchable(["a" * 50, 2, 3], patchable(["a" * 50, 2], first))
+
+    assert json.loads(b'{"queryId":1' + third.patch_since(first.digest))["patch"] == [
+        ["splice", [], 1, 0, [2]],
+        ["splice", [], 2, 0, [3]],
+    ]
+    assert third.patch_since(b"unknown") is None
+    assert third.patch_since(None) is None
+
+
+def test_steps_are_forgotten_that_are_longer_than_the_whole():
+    results = [patchable(["a" * 50])]
+    for n in range(9):
+        results.append(patchable(["a" * 50, n], results[-1]))
+
+    newest = results[-1]
+
+    assert newest.patch_since(results[-2].digest) is not None
+    assert newest.patch_since(results[0].digest) is None
+
+
+def test_the_limit_is_of_the_whole_result_not_of_its_patch():
+    before = patchable(["x" * (MAX_BYTES - 8)])
+
+    assert patchable(["x" * (MAX_BYTES - 8), 1111], before).error is not None
+    assert patchable(["x" * (MAX_BYTES - 8), 111], before).error is None
+
+
+def test_a_forgotten_result_that_comes_again_keeps_its_digest():
+    before = patchable(["a", "b" * 50, 2], patchable(["a", "b" * 50]))
+
+    again = patchable(["a", "b" * 50, 2], before.forgotten())
+
+    assert before.forgotten().is_forgotten
+    assert again.digest == before.digest
+    assert of(Returned(["a", "b" * 50, 2])).digest != before.digest
+
+
+def test_a_result_that_nobody_takes_patches_of_any_more_keeps_its_digest_while_it_is_equal():
+    before = patchable(["a", "b" * 50, 2], patchable(["a", "b" * 50]))
+
+    again = result_of(
+        Returned(["a", "b" * 50, 2]), None, max_bytes=MAX_BYTES, redact=True, before=before
+    )
+
+    assert again.digest == before.digest
+    assert again.tree is None

@@ -761,6 +761,165 @@ def test_a_repeat_after_a_reconnect_gets_its_answer_and_a_transition() -> None:
     assert after.order == ["response 0", "transition"]
 
 
+# --- patches
+
+
+def kinds(client: Client) -> list[str]:
+    """How the results came that a client reads now."""
+    return [change["type"] for one in transitions(client.read()) for change in one["modifications"]]
+
+
+def patching(rig: Rig, path: str = "allOf", **args: Any) -> Client:
+    """A client that takes patches, with a first result of enough notes to be worth one."""
+    client = rig.client(is_parley=True)
+    client.add(0, path, **(args or {"owner": "ann"}))
+    settled(rig, client)
+    return client
+
+
+def test_a_client_that_asked_is_told_what_changed_and_others_the_whole() -> None:
+    rig = Rig(*map(note, range(9)))
+    ours, official = patching(rig), rig.client()
+    official.add(0, "allOf", owner="ann")
+    settled(rig, official)
+
+    rig.write(note(3, rank=1))
+    rig.run()
+
+    assert kinds(ours) == ["QueryPatched"]
+    assert kinds(official) == ["QueryUpdated"]
+    assert ours.results == official.results
+
+
+def test_who_stands_at_one_place_gets_one_patch() -> None:
+    rig = Rig(*map(note, range(9)))
+    clients = [patching(rig) for _ in range(3)]
+
+    rig.write(note(3, rank=1))
+    rig.run()
+
+    [only] = {id(client.worker.outbox[0]) for client in clients}
+    assert only == id(clients[0].worker.outbox[0])
+
+
+def test_a_client_that_reads_slowly_gets_what_changed_since_it_was_told() -> None:
+    rig = Rig(*map(note, range(9)))
+    client = patching(rig)
+
+    for rank in range(MAX_UNREAD_TRANSITIONS + 3):
+        rig.write(note(3, rank=rank))
+        rig.run()
+
+    assert kinds(client) == ["QueryPatched"] * MAX_UNREAD_TRANSITIONS
+    rig.run()
+    assert kinds(client) == ["QueryPatched"]
+    assert client.results[0][3]["rank"] == MAX_UNREAD_TRANSITIONS + 2
+
+
+def test_a_client_that_is_too_far_behind_gets_the_whole() -> None:
+    rig = Rig(*map(note, range(9)))
+    client = patching(rig)
+
+    for rank in range(60):
+        rig.write(note(rank % 9, rank=rank))
+        rig.run()
+
+    assert kinds(client) == ["QueryPatched"] * MAX_UNREAD_TRANSITIONS
+    rig.run()
+    assert kinds(client) == ["QueryUpdated"]
+
+
+def test_a_change_of_nearly_all_is_told_as_the_whole() -> None:
+    rig = Rig(*map(note, range(9)))
+    client = patching(rig)
+
+    rig.write(*[{"_id": uuid(n)} for n in range(9)], *[note(n) for n in range(10, 19)])
+    rig.run()
+
+    assert kinds(client) == ["QueryUpdated"]
+
+
+def test_after_a_failure_the_whole_is_told() -> None:
+    rig = Rig(*[note(n, rank=n) for n in range(9)])
+    client = patching(rig, "fragileList", owner="ann")
+
+    rig.write(note(3, rank=-1))
+    rig.run()
+    assert kinds(client) == ["QueryFailed"]
+
+    rig.write(note(3, rank=3))
+    rig.run()
+    assert kinds(client) == ["QueryUpdated"]
+
+    rig.write(note(3, rank=4))
+    rig.run()
+    assert kinds(client) == ["QueryPatched"]
+
+
+def test_a_query_asked_for_again_under_its_id_is_told_whole() -> None:
+    rig = Rig(*map(note, range(9)))
+    client, other = patching(rig), patching(rig)
+
+    client.modify((0, None))
+    client.modify((0, rig.call("allOf", owner="ann")))
+    rig.write(note(3, rank=1))
+    rig.run()
+
+    assert kinds(client) == ["QueryUpdated", "QueryPatched"]
+    assert kinds(other) == ["QueryPatched"]
+
+
+def test_another_identity_s_result_is_told_whole() -> None:
+    rig = Rig(*map(note, range(9)), *[note(n, "bob") for n in range(10, 19)])
+    client = rig.client(is_parley=True, identity=ANN)
+    client.add(0, "mine")
+    settled(rig, client)
+
+    client.authenticate(BOB)
+    rig.run()
+    assert kinds(client) == ["QueryUpdated"]
+
+    rig.write(note(20, "bob"))
+    rig.run()
+    assert kinds(client) == ["QueryPatched"]
+
+
+def test_a_result_that_was_let_go_of_is_told_whole_only_to_those_who_lack_it() -> None:
+    rig = Rig(*map(note, range(9)))
+    client = patching(rig)
+    rig.write(note(3, rank=1))
+    settled(rig, client)
+    rig.engine.max_held_result_bytes = 0
+    rig.run()
+    assert client.worker._queries[0].result.is_forgotten  # type: ignore[union-attr]
+
+    rig.engine.max_held_result_bytes = 1 << 20
+    late = patching(rig)
+
+    assert late.results == client.results
+    assert kinds(client) == []
+    rig.write(note(3, rank=2))
+    rig.run()
+    assert [kinds(client), kinds(late)] == [["QueryPatched"], ["QueryPatched"]]
+
+
+def test_an_equal_result_wakes_nobody_whoever_follows_it() -> None:
+    rig = Rig(*[note(n, rank=n) for n in range(9)])
+    ours, official = patching(rig, "top", owner="ann", count=3), rig.client()
+    official.add(0, "top", owner="ann", count=3)
+    settled(rig, official)
+    rig.write(note(9, rank=9))
+    settled(rig, ours, official)
+
+    rig.write(note(1, rank=0))
+    rig.run()
+    ours.worker.close()
+    rig.write(note(1, rank=1))
+    rig.run()
+
+    assert kinds(official) == []
+
+
 # --- everything at once
 
 CALLS = (
@@ -772,6 +931,7 @@ CALLS = (
     ("mine", {}),
     ("mineIfAny", {"owner": "bob"}),
     ("fragile", {"owner": "bob"}),
+    ("fragileList", {"owner": "ann"}),
     ("page", {"owner": "ann", "paginationOpts": {"numItems": 1, "cursor": None}}),
     ("missing", {}),
 )
@@ -781,7 +941,7 @@ rows = st.one_of(
         lambda n, owner, rank, score: note(n, owner, rank=rank, score=score),
         numbers,
         st.sampled_from(("ann", "bob")),
-        st.sampled_from((None, 1, 2)),
+        st.sampled_from((None, -1, 1, 2)),
         st.sampled_from((None, 0.1, 0.9)),
     ),
     numbers.map(lambda n: {"_id": uuid(n)}),
