@@ -7,7 +7,7 @@ import re
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.chromium import CLIENT_JS
-from tests.browser.device import Device
+from tests.browser.device import Device, until_true
 from tests.support.nodejs import find_node
 
 AXE = CLIENT_JS / "node_modules/axe-core/axe.min.js"
@@ -75,7 +75,7 @@ class ChatPage:
 
     async def until_kept(self) -> None:
         """Wait until the page can be opened without a connection."""
-        await self.page.wait_for_function(_IS_KEPT, polling=50)
+        await until_true(self.page, _IS_KEPT)
 
     async def say(self, text: str) -> None:
         """Send a message in the open conversation, or begin one, and see it."""

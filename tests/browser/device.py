@@ -167,11 +167,18 @@ class Device:
         await route.fulfill(response=response)
 
 
+async def until_true(page: Page, condition: str, arg: Any = None) -> None:
+    """Wait until `async (arg) => …` is true in the page; Playwright's own way awaits no promise."""
+    poll = f"""async (arg) => {{
+      while (!(await ({condition})(arg))) await new Promise((resolve) => setTimeout(resolve, 20));
+    }}"""
+    async with asyncio.timeout(WAIT_MS / 1000):
+        await page.evaluate(poll, arg)
+
+
 async def until_kept(page: Page, text: str) -> None:
     """Wait until this is on the device's disk."""
-    await page.wait_for_function(
-        f"async (text) => (await ({KEPT})()).includes(text)", arg=text, polling=20
-    )
+    await until_true(page, f"async (text) => (await ({KEPT})()).includes(text)", text)
 
 
 class Tab:

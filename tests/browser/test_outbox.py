@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import DEVELOPMENT, NewDevice
-from tests.browser.device import Device, Profile, Tab
+from tests.browser.device import Device, Profile, Tab, until_kept
 from tests.browser.witness import Database, entries, titles, until_committed
 from tests.support.server import Server, running_server
 
@@ -68,6 +68,24 @@ async def test_offline_writes_survive_reload_and_a_killed_browser_and_happen_onc
     await tab.until_shown("bodies", ["a", "b", "c"], isStale=False)
     await tab.until_state(unsent=0, failed=0)
     assert await entries(database, topic) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("user", [None, "rita"])
+async def test_results_are_shown_again_without_a_connection_and_marked_stale(
+    device: Device, user: str | None
+) -> None:
+    topic = f"results of {user}"
+    tab = await open_topic(device, topic, user=user)
+    await tab.append(topic, "a")
+    await tab.until_shown("bodies", ["a"], isStale=False)
+    await tab.until_state(unsent=0)
+    await until_kept(tab.page, r"[\"a\"]")
+
+    await device.go_offline()
+    await tab.page.reload()
+    await tab.watch("bodies", "probe:bodies", topic=topic)
+
+    await tab.until_shown("bodies", ["a"], isStale=True)
 
 
 @pytest.mark.parametrize("moment", ["sent", "answered"])
