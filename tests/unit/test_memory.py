@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from parley.engine.memory import CommitGap, Installed, Memory
-from parley.engine.ranges import Row
+from parley.engine.ranges import Found, Row
 from parley.store.tables import END, START, Cut, order_value
 from parley.store.types import Commit, LoadRequest, LoadResult
 from tests.support.modelstore import ModelStore, fields_of
@@ -108,10 +108,10 @@ class MemoryMachine(RuleBasedStateMachine):
             found = self.memory.read(NOTES, NOTES.indexes[read["index"]], *list(read.values())[1:])
             if not isinstance(found, LoadRequest):
                 expected = rows_between(NOTES, rows, **read)
-                assert [row.id for row in found] == [fields["_id"] for fields in expected]
-                assert [image(NOTES, fields_of(row.document)) for row in found] == [
+                assert [image(NOTES, fields_of(document)) for document in found.documents] == [
                     image(NOTES, fields) for fields in expected
                 ]
+                assert found.json_bytes == sum(len(document.json) for document in found.documents)
 
     @rule(number=st.integers(0, 3))
     def somebody_gets_a_row(self, number: int) -> None:
@@ -180,6 +180,10 @@ def filled(*notes: dict[str, Any], **options: Any) -> tuple[ModelStore, Memory]:
     return store, Memory(SCHEMA, store.ts, max_bytes=1 << 20, **options)
 
 
+def ids(found: Found) -> list[str]:
+    return [document["_id"] for document in found.documents]
+
+
 def read_all(memory: Memory, owner: str = "ann", limit: int = 10) -> Any:
     return memory.read(NOTES, NOTES.indexes["by_owner"], (owner,), START, END, "asc", limit)
 
@@ -246,7 +250,7 @@ def test_a_load_that_its_limit_cut_covers_up_to_its_last_row_only() -> None:
     load(store, memory, request)
 
     assert request.limit == 64
-    assert [row.id for row in read_all(memory, limit=64)] == [uuid(n) for n in range(64)]
+    assert ids(read_all(memory, limit=64)) == [uuid(n) for n in range(64)]
     missing = read_all(memory, limit=65)
     assert missing.after == Cut((63_000, uuid(63)), 1)
     assert missing.limit == 64
@@ -255,7 +259,9 @@ def test_a_load_that_its_limit_cut_covers_up_to_its_last_row_only() -> None:
 def test_a_read_without_room_between_its_cuts_finds_nothing() -> None:
     _, memory = filled(note(1))
 
-    assert memory.read(NOTES, NOTES.indexes["by_owner"], ("ann",), END, START, "asc", 5) == []
+    found = memory.read(NOTES, NOTES.indexes["by_owner"], ("ann",), END, START, "asc", 5)
+
+    assert found == Found([], 0, [])
 
 
 def test_a_load_of_a_table_that_was_reset_since_is_asked_again() -> None:
@@ -300,8 +306,9 @@ def test_a_row_with_a_value_that_cannot_travel_keeps_its_place() -> None:
 
     memory.install(LoadResult(request, memory.ts, (broken, second)))
 
-    rows = read_all(memory)
-    assert [row.fault is None for row in rows] == [False, True]
+    found = read_all(memory)
+    assert ids(found) == [uuid(1), uuid(2)]
+    assert [row.id for row in found.faulty] == [uuid(1)]
 
 
 def test_the_least_recently_read_range_goes_first() -> None:
@@ -364,10 +371,10 @@ def test_a_key_s_order_value_is_the_prefix_that_is_looked_up() -> None:
     prefix = ("ann", order_value(rank, None))
     load(store, memory, memory.read(NOTES, by_rank, prefix, START, END, "asc", 5))
 
-    [only] = memory.read(NOTES, by_rank, prefix, START, END, "asc", 5)
+    found = memory.read(NOTES, by_rank, prefix, START, END, "asc", 5)
 
-    assert isinstance(only, Row)
-    assert only.id == uuid(2)
+    assert isinstance(found, Found)
+    assert ids(found) == [uuid(2)]
 
 
 def test_rows_outside_what_is_loaded_are_not_kept() -> None:
@@ -387,4 +394,4 @@ def test_a_late_load_minds_only_changes_of_its_own_table() -> None:
     memory.apply(store.write(("parents", uuid(1), parent)))
 
     assert memory.install(result) is Installed.DONE
-    assert [row.id for row in read_all(memory)] == [uuid(1)]
+    assert ids(read_all(memory)) == [uuid(1)]

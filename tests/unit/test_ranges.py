@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley.engine.ranges import Range, Row
+from parley.engine.ranges import Found, Range, Row
 from parley.store.tables import END, START, Column, ColumnType, Cut, order_value
 from parley.values import Document
 
@@ -29,7 +29,12 @@ contents = st.sets(suffixes).map(sorted)
 
 
 def row_at(suffix: Any) -> Row:
-    return Row(str(suffix), Document({}, b"{}"), 1, None)
+    name = str(suffix)
+    return Row(name, Document({"_id": name}, b'{"_id":"%b"}' % name.encode()), 1, None)
+
+
+def ids(found: Found) -> list[str]:
+    return [document["_id"] for document in found.documents]
 
 
 def inside(rows: Any, lower: Cut, upper: Cut) -> list[Any]:
@@ -85,9 +90,11 @@ def test_rows_that_are_read_and_rows_that_are_missing_make_the_whole(
 
     rest = [] if missing is None else inside(rows, *missing)
     expected = in_order(inside(rows, lower, upper), order, limit)
-    assert ([row.id for row in found] + list(map(str, in_order(rest, order, None))))[
-        :limit
-    ] == list(map(str, expected))
+    assert found.json_bytes == sum(len(document.json) for document in found.documents)
+    assert found.faulty == []
+    assert (ids(found) + list(map(str, in_order(rest, order, None))))[:limit] == list(
+        map(str, expected)
+    )
 
 
 @settings(deadline=None)
@@ -128,14 +135,14 @@ def test_what_was_put_is_read_and_what_was_dropped_is_not(rows: list[Any], suffi
     held = loaded([s for s in rows if s != suffix], [(START, END)])
 
     held.put(suffix, row_at(suffix))
-    with_it = held.read(START, END, "asc", None)[0]
+    with_it = ids(held.read(START, END, "asc", None)[0])
     was_there = held.drop(suffix)
-    without_it = held.read(START, END, "asc", None)[0]
+    without_it = ids(held.read(START, END, "asc", None)[0])
 
-    assert str(suffix) in {row.id for row in with_it}
+    assert str(suffix) in with_it
     assert was_there
-    assert str(suffix) not in {row.id for row in without_it}
-    assert [row.id for row in with_it if row.id != str(suffix)] == [row.id for row in without_it]
+    assert str(suffix) not in without_it
+    assert [found for found in with_it if found != str(suffix)] == without_it
 
 
 def test_dropping_what_is_not_there_changes_nothing() -> None:
@@ -143,7 +150,19 @@ def test_dropping_what_is_not_there_changes_nothing() -> None:
 
     assert not held.drop((*UNIVERSE[2][:1], 99))
     assert not held.drop(UNIVERSE[8])
-    assert len(held.read(START, END, "asc", None)[0]) == 4
+    assert len(held.read(START, END, "asc", None)[0].documents) == 4
+
+
+def test_rows_that_cannot_be_shown_are_found_until_they_are_dropped() -> None:
+    held = loaded(UNIVERSE[:3], [(START, END)])
+    broken = Row("broken", Document({"_id": "broken"}, b"{}"), 1, "no value")
+    held.put(UNIVERSE[3], broken)
+
+    assert held.read(START, END, "desc", None)[0].faulty == [broken]
+    assert held.read(START, END, "asc", 3)[0].faulty == []
+    held.drop(UNIVERSE[3])
+    assert held.read(START, END, "asc", None)[0].faulty == []
+    assert held.faults == 0
 
 
 def test_replacing_a_piece_gives_back_the_rows_it_held() -> None:

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final
 
-from parley.engine.ranges import Range, Row, Suffix
+from parley.engine.ranges import Found, Range, Row, Suffix
 from parley.store.rows import decode_row
 from parley.store.tables import END, START, Cut, Index, Schema, Table, suffix_between
 from parley.store.types import Change, Commit, LoadRequest, LoadResult, Order
@@ -111,22 +111,23 @@ class Memory:
         upper: Cut,
         order: Order,
         limit: int,
-    ) -> list[Row] | LoadRequest:
+    ) -> Found | LoadRequest:
         """Return up to `limit` rows in `order`, or the piece that has to be loaded first.
 
         `prefix` holds order values; the cuts stand behind it.
         """
         if not lower.precedes(upper):
-            return []
+            return Found([], 0, [])
         key = (table.name, index.name, prefix)
         held = self._ranges.get(key)
         if held is None:
             return LoadRequest(*key, lower, upper, order, max(limit, _MIN_LOAD))
         self._ranges.move_to_end(key)
-        rows, missing = held.read(lower, upper, order, limit)
+        found, missing = held.read(lower, upper, order, limit)
         if missing is None:
-            return rows
-        return LoadRequest(*key, *missing, order, max(limit - len(rows), _MIN_LOAD))
+            return found
+        limit -= len(found.documents)
+        return LoadRequest(*key, *missing, order, max(limit, _MIN_LOAD))
 
     def covers(
         self, table: str, index: str, prefix: tuple[Any, ...], lower: Cut, upper: Cut

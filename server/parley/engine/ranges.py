@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from parley.store.tables import Cut
 from parley.store.types import Order
@@ -38,10 +38,43 @@ class Row:
         self.holders = 0
 
 
-class Range:
-    """Rows of one index under one prefix, sorted by suffix."""
+class Found(NamedTuple):
+    """Rows that were read.
 
-    __slots__ = ("index", "prefix", "rows", "segments", "suffixes", "table")
+    Attributes:
+        documents: of the rows.
+        json_bytes: of all documents.
+        faulty: those of the rows that cannot be shown.
+    """
+
+    documents: list[Document]
+    json_bytes: int
+    faulty: list[Row]
+
+
+class Range:
+    """Rows of one index under one prefix, sorted by suffix.
+
+    What a read of it all gives is kept at hand, so that a long range costs little to read.
+
+    Attributes:
+        segments: the loaded parts.
+        suffixes, rows, documents: of the rows, in order.
+        json_bytes: of all documents.
+        faults: how many of the rows cannot be shown.
+    """
+
+    __slots__ = (
+        "documents",
+        "faults",
+        "index",
+        "json_bytes",
+        "prefix",
+        "rows",
+        "segments",
+        "suffixes",
+        "table",
+    )
 
     def __init__(self, table: str, index: str, prefix: tuple[Any, ...]) -> None:
         self.table = table
@@ -50,6 +83,9 @@ class Range:
         self.segments: list[tuple[Cut, Cut]] = []
         self.suffixes: list[Suffix] = []
         self.rows: list[Row] = []
+        self.documents: list[Document] = []
+        self.json_bytes = 0
+        self.faults = 0
 
     def contains(self, suffix: Suffix) -> bool:
         """Tell whether this place is loaded."""
@@ -64,13 +100,16 @@ class Range:
         at = bisect_left(self.suffixes, suffix)
         self.suffixes.insert(at, suffix)
         self.rows.insert(at, row)
+        self.documents.insert(at, row.document)
+        self._count([row], 1)
 
     def drop(self, suffix: Suffix) -> bool:
         """Remove the row at a place, if there is one; return whether there was."""
         at = bisect_left(self.suffixes, suffix)
         if at == len(self.suffixes) or self.suffixes[at] != suffix:
             return False
-        del self.suffixes[at], self.rows[at]
+        self._count([self.rows[at]], -1)
+        del self.suffixes[at], self.rows[at], self.documents[at]
         return True
 
     def replace(self, lower: Cut, upper: Cut, rows: Iterable[tuple[Suffix, Row]]) -> list[Row]:
@@ -80,12 +119,15 @@ class Range:
         ordered = sorted(rows, key=lambda pair: pair[0])
         self.suffixes[start:end] = [suffix for suffix, _ in ordered]
         self.rows[start:end] = [row for _, row in ordered]
+        self.documents[start:end] = [row.document for _, row in ordered]
+        self._count(removed, -1)
+        self._count(self.rows[start : start + len(ordered)], 1)
         self._add_segment(lower, upper)
         return removed
 
     def read(
         self, lower: Cut, upper: Cut, order: Order, limit: int | None
-    ) -> tuple[list[Row], tuple[Cut, Cut] | None]:
+    ) -> tuple[Found, tuple[Cut, Cut] | None]:
         """Read loaded rows from one side on.
 
         Returns:
@@ -98,20 +140,20 @@ class Range:
 
     def _read_up(
         self, lower: Cut, upper: Cut, limit: int | None
-    ) -> tuple[list[Row], tuple[Cut, Cut] | None]:
+    ) -> tuple[Found, tuple[Cut, Cut] | None]:
         for lo, hi in self.segments:
             if lower.precedes(lo) or not lower.precedes(hi):
                 continue
             stop = hi if hi.precedes(upper) else upper
             start, end = self._at(lower), self._at(stop)
             if limit is not None and end - start >= limit:
-                return self.rows[start : start + limit], None
-            return self.rows[start:end], ((stop, upper) if stop is not upper else None)
-        return [], (lower, upper)
+                return self._found(start, start + limit), None
+            return self._found(start, end), ((stop, upper) if stop is not upper else None)
+        return Found([], 0, []), (lower, upper)
 
     def _read_down(
         self, lower: Cut, upper: Cut, limit: int | None
-    ) -> tuple[list[Row], tuple[Cut, Cut] | None]:
+    ) -> tuple[Found, tuple[Cut, Cut] | None]:
         for lo, hi in self.segments:
             if hi.precedes(upper) or not lo.precedes(upper):
                 continue
@@ -120,8 +162,22 @@ class Range:
             if limit is not None and end - start >= limit:
                 start = end - limit
                 stop = lower
-            return self.rows[start:end][::-1], ((lower, stop) if stop is not lower else None)
-        return [], (lower, upper)
+            found = self._found(start, end)
+            found.documents.reverse()
+            return found, ((lower, stop) if stop is not lower else None)
+        return Found([], 0, []), (lower, upper)
+
+    def _found(self, start: int, end: int) -> Found:
+        documents = self.documents[start:end]
+        is_all = len(documents) == len(self.documents)
+        json_bytes = self.json_bytes if is_all else sum([len(d.json) for d in documents])
+        faulty = [] if not self.faults else [r for r in self.rows[start:end] if r.fault is not None]
+        return Found(documents, json_bytes, faulty)
+
+    def _count(self, rows: list[Row], sign: int) -> None:
+        for row in rows:
+            self.json_bytes += sign * len(row.document.json)
+            self.faults += sign * (row.fault is not None)
 
     def _at(self, cut: Cut) -> int:
         """Return the index of the first row behind `cut`."""

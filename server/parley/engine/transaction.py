@@ -196,7 +196,7 @@ class RunTransaction:
         self._note(read)
         if row is None:
             return None
-        self._count([row.document])
+        self._count(1, len(row.document.json))
         self._check_faults(table, [row], [row.document])
         return row.document
 
@@ -208,7 +208,7 @@ class RunTransaction:
         columns = scan.index.columns[: len(scan.prefix)]
         prefix = tuple(order_value(c, v) for c, v in zip(columns, scan.prefix, strict=True))
         written = self.overlay.rows.get(scan.table.name) if self.overlay is not None else None
-        rows = self._memory.read(
+        read = self._memory.read(
             scan.table,
             scan.index,
             prefix,
@@ -217,15 +217,18 @@ class RunTransaction:
             scan.order,
             limit + len(written or ()),
         )
-        if isinstance(rows, LoadRequest):
-            return rows
-        found = [row.document for row in rows]
+        if isinstance(read, LoadRequest):
+            return read
+        found, json_bytes, faulty = read
         if written:
-            rows = [row for row in rows if row.id not in written]
-            found = _merge(scan, prefix, [row.document for row in rows], written)[:limit]
+            faulty = [row for row in faulty if row.id not in written]
+            found = [document for document in found if document[ID_FIELD] not in written]
+            found = _merge(scan, prefix, found, written)[:limit]
+            json_bytes = sum([len(document.json) for document in found])
         # First of all what was looked at: a run that fails depends on it too.
         self._note_scan(scan, prefix, found, limit)
-        self._check_faults(scan.table, rows, found)
+        self._count(len(found), json_bytes)
+        self._check_faults(scan.table, faulty, found)
         return found
 
     def _note_scan(
@@ -238,12 +241,10 @@ class RunTransaction:
             lower, upper = (lower, Cut(last, 1)) if scan.order == "asc" else (Cut(last, -1), upper)
         key = scan.table.key(scan.index, scan.prefix)
         self._note(Read(key, scan.table.name, scan.index.name, prefix, lower, upper))
-        self._count(found)
 
-    def _count(self, found: Sequence[Document]) -> None:
-        self._documents += len(found)
-        for document in found:
-            self._bytes_read += len(document.json)
+    def _count(self, documents: int, json_bytes: int) -> None:
+        self._documents += documents
+        self._bytes_read += json_bytes
         if self._documents > self._limits.max_documents:
             raise LimitExceeded(
                 f"a function may read {self._limits.max_documents} documents; "
