@@ -15,6 +15,13 @@ from tests.support.server import Server, running_server
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ID = "01900000-0000-7000-8000-{:012d}"
+# Written at random, so that it is as large on the disk.
+TOO_MUCH = """(topic) => {
+  const letters = Array.from({ length: 900_000 }, () => 32 + Math.floor(Math.random() * 90));
+  const body = new TextDecoder().decode(new Uint8Array(letters));
+  return send("probe:append", { topic, position: 0, body })
+    .then(() => ({ code: "stored" }), ({ code, message }) => ({ code, message }));
+}"""
 CLOCK_OFF_BY = """
 (() => {
   const RealDate = Date;
@@ -197,11 +204,7 @@ async def test_write_that_the_full_disk_refuses_is_an_error_and_the_others_are_k
     await device.go_offline()
     await tab.append(topic, "a")
 
-    refusal = await tab.js(
-        "(topic) => send('probe:append', { topic, position: 0, body: 'x'.repeat(900_000) })"
-        ".then(() => 'stored', ({ code, message }) => ({ code, message }))",
-        topic,
-    )
+    refusal = await tab.js(TOO_MUCH, topic)
 
     assert refusal["code"] == "StorageFull"
     assert await tab.shown("bodies") == ["a"]  # what was not stored is not shown
