@@ -32,6 +32,7 @@ import { Transport } from "./transport.js";
 // Mutations and actions share the wire's numbers; the outbox counts from 0.
 const FIRST_ACTION = 2 ** 31;
 const RECENT = 64;
+const READ_AGAIN_MS = 5000;
 
 /** @type {Position} */
 const NOTHING_SEEN = { ts: 0n, incarnation: null };
@@ -83,6 +84,7 @@ export class Lead {
   /** @type {Set<Promise<unknown>>} what is being written to disk */
   #busy = new Set();
   #stopOnline = () => {};
+  #stopReading = () => {};
   /** @type {Line} */
   #line;
 
@@ -134,6 +136,7 @@ export class Lead {
   stop() {
     this.#isStopped = true;
     this.#stopOnline();
+    this.#stopReading();
     for (const { stopWatch } of this.#members.values()) stopWatch();
     if (this.#running) {
       this.#running.transport.run(this.#running.session.stop());
@@ -172,8 +175,16 @@ export class Lead {
   read() {
     if (!this.#isToRead) {
       this.#isToRead = true;
-      this.#reading = this.#reading.then(() => this.#read()).catch(() => {});
+      this.#reading = this.#reading.then(() => this.#read()).catch(() => this.#readLater());
     }
+  }
+
+  /** The disk is full, or in trouble: results make room, and what is unsent is tried again. */
+  async #readLater() {
+    if (this.#isStopped) return;
+    this.#stopReading();
+    this.#stopReading = this.#options.env.after(() => this.read(), READ_AGAIN_MS);
+    await this.#options.cache.trim(0).catch(() => {});
   }
 
   /** @param {ToLeader} message */
@@ -260,6 +271,7 @@ export class Lead {
     const watchers = this.#watchers.get(token);
     watchers?.delete(tab);
     if (watchers?.size !== 0) return;
+    this.#keeper.end(token);
     this.#watchers.delete(token);
     this.#run((session) => session.unsubscribe(token));
   }

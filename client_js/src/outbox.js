@@ -78,7 +78,8 @@ export class Outbox {
       const [first, ...others] = await outbox.#sessions(tx, hasLocks);
       const sessionId = first?.sessionId ?? uuid();
       const row = { sessionId, user: account, isShared: hasLocks, beatAt: now() };
-      await tx.put("sessions", sessionId, row);
+      // On a full disk what is there already can be sent, as long as nothing needs to be written.
+      if (!hasLocks || !first?.isShared) await tx.put("sessions", sessionId, row);
       outbox.sessionId = sessionId;
       // Left by tabs that had no locks: nobody will send under their sessions any more.
       const left = new Set(hasLocks ? others.map((other) => other.sessionId) : []);

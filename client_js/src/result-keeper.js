@@ -36,6 +36,11 @@ export class ResultKeeper {
     this.#cancel ??= this.#options.env.after(() => this.#keep(), AFTER_MS);
   }
 
+  /** Nobody will watch a query any more. @param {QueryToken} token */
+  end(token) {
+    if (this.#tokens.has(token)) this.stop();
+  }
+
   /** Keeps at once what is not kept yet. */
   stop() {
     if (!this.#cancel) return;
