@@ -34,7 +34,7 @@ export async function lastAccount(registry) {
 
 /**
  * @param {Store} registry
- * @param {Account} account
+ * @param {Account | null} account null: nobody
  */
 export async function rememberAccount(registry, account) {
   await registry.write(["meta"], (tx) => tx.put("meta", "lastAccount", account));

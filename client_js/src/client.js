@@ -11,9 +11,9 @@
 /** @import {News} from "./transport.js" */
 
 import { connectionState } from "./connection-state.js";
-import { Current } from "./current.js";
+import { Current, closed } from "./current.js";
 import { createEnv } from "./env.js";
-import { fromFailure, ParleyError } from "./errors.js";
+import { callAll, fromFailure, ParleyError } from "./errors.js";
 import { Identity } from "./identity.js";
 import { Outbox } from "./outbox.js";
 import { pathOf } from "./paths.js";
@@ -51,6 +51,8 @@ export class Client {
   #current;
   #identity;
   #isClosed = false;
+  /** @type {Set<(error: Error) => void>} of queries that wait for the server */
+  #refusals = new Set();
   #writes;
   /** @type {Map<string, OptimisticUpdate>} */
   #updates = new Map();
@@ -151,8 +153,11 @@ export class Client {
   query(ref, ...rest) {
     const [args = {}] = rest;
     return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(closed());
+      this.#refusals.add(reject);
       const stop = this.subscribe(pathOf(ref), args, ({ value, error, isStale }) => {
         if (isStale) return;
+        this.#refusals.delete(reject);
         queueMicrotask(() => stop());
         if (error) reject(error);
         else resolve(value);
@@ -175,7 +180,10 @@ export class Client {
     const [args = {}, { optimisticUpdate } = {}] = rest;
     const json = encodeValue(args);
     const write = this.#writes.make(pathOf(ref), json, optimisticUpdate);
-    this.#current.use((scope) => scope.write(write));
+    this.#current.use(
+      (scope) => scope.write(write),
+      (error) => write.fail(error),
+    );
     return /** @type {MutationHandle<any>} */ (write.handle);
   }
 
@@ -191,8 +199,8 @@ export class Client {
     const [args = {}] = rest;
     const path = pathOf(ref);
     const json = encodeValue(args);
-    return new Promise((resolve) => {
-      this.#current.use((scope) => resolve(/** @type {any} */ (scope.act(path, json))));
+    return new Promise((resolve, reject) => {
+      this.#current.use((scope) => resolve(/** @type {any} */ (scope.act(path, json))), reject);
     });
   }
 
@@ -263,6 +271,7 @@ export class Client {
    * @param {(isAuthenticated: boolean) => void} [onChange] what the server says, or that there is no token
    */
   setAuth(fetchToken, onChange) {
+    if (this.#isClosed) return;
     this.#cancelStart();
     this.#onAuthChange = onChange ?? null;
     this.#isAuthenticated = null;
@@ -273,8 +282,8 @@ export class Client {
   clearAuth() {
     this.#cancelStart();
     this.#onAuthChange = null;
-    this.#current.scope?.clearResults().catch(() => {});
-    this.#identity.clearAuth();
+    this.#current.opening?.then((scope) => scope.clearResults()).catch(() => {});
+    this.#identity.clearAuth("anonymous");
   }
 
   /**
@@ -285,6 +294,8 @@ export class Client {
    */
   async logout({ discardUnsent = false } = {}) {
     const scope = await this.#current.opening;
+    // Also what other tabs wrote, and what is just being stored.
+    await scope?.refresh().catch(() => {});
     const { length } = scope?.entries ?? [];
     if (length > 0 && !discardUnsent) {
       throw new ParleyError("UnsentWrites", `${length} changes have not reached the server yet`);
@@ -300,7 +311,8 @@ export class Client {
   /** Becomes a guest: writes are kept on this device and shown, nothing is sent. */
   setGuest() {
     this.#cancelStart();
-    this.#current.enter("guest", null);
+    this.#onAuthChange = null;
+    this.#identity.clearAuth("guest");
   }
 
   /**
@@ -311,7 +323,8 @@ export class Client {
    */
   async adoptGuest() {
     const scope = await this.#current.opening;
-    if (!scope || scope.isGuest) throw new ParleyError("SignedOut", "Sign in first");
+    const isNobody = !scope || scope.isGuest || scope.account === "anonymous";
+    if (isNobody) throw new ParleyError("SignedOut", "Sign in first");
     const store = await this.#current.openStore("guest");
     const { now, uuid } = this.#env;
     const guest = await Outbox.open(store, { account: "guest", now, uuid, hasLocks: true });
@@ -356,6 +369,8 @@ export class Client {
     this.#identity.close();
     this.#stopOnline();
     const closing = this.#current.close();
+    callAll(this.#refusals, closed());
+    this.#refusals.clear();
     this.#update();
     await closing;
   }
@@ -382,8 +397,8 @@ export class Client {
     const isOtherState = state !== this.#state;
     this.#state = state;
     const isOther = this.#writes.show(scope?.entries ?? []);
-    if (isOther) for (const tell of [...this.#outboxListeners]) tell();
-    if (isOtherState) for (const tell of [...this.#stateListeners]) tell();
+    if (isOther) callAll(this.#outboxListeners);
+    if (isOtherState) callAll(this.#stateListeners);
     this.#tellAuth();
   }
 
@@ -419,7 +434,7 @@ export class Client {
     if (status === "loading" && !isConfirmed) return;
     if (isConfirmed === this.#isAuthenticated) return;
     this.#isAuthenticated = isConfirmed;
-    this.#onAuthChange?.(isConfirmed);
+    if (this.#onAuthChange) callAll([this.#onAuthChange], isConfirmed);
   }
 }
 

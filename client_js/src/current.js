@@ -12,6 +12,7 @@
 /** @import {News} from "./transport.js" */
 
 import { databaseName, registryName } from "./accounts.js";
+import { callAll, ParleyError } from "./errors.js";
 import { Scope } from "./scope.js";
 import { deleteIndexedDB, openIndexedDB } from "./storage/indexeddb.js";
 import { deleteMemory, openMemory } from "./storage/memory.js";
@@ -45,8 +46,9 @@ export class Current {
   #tabId;
   /** @type {Map<QueryToken, {query: QueryCall, listeners: Set<() => void>}>} */
   #watched = new Map();
-  /** @type {((scope: Scope) => void)[]} what waits for the first scope */
+  /** @type {{use: (scope: Scope) => void, refuse: (error: Error) => void}[]} what waits for a scope */
   #waiting = [];
+  #isClosed = false;
   /** @type {Promise<Store> | null} */
   #registry = null;
   #shelf = new Map();
@@ -74,6 +76,7 @@ export class Current {
    * @param {string | null | undefined} token undefined: not known yet
    */
   enter(account, token) {
+    if (this.#isClosed) return;
     this.token = token;
     if (account === this.account) return this.scope?.setToken(token);
     this.leave();
@@ -92,11 +95,16 @@ export class Current {
 
   /** Closes the scope, if there is one: nothing of it is shown any more. */
   leave() {
-    const { opening, account } = this;
+    const { account } = this;
+    const waiting = account === null ? [] : this.#waiting.splice(0);
+    // What was written while the database was away is this account's, and nobody else's.
+    const opening =
+      this.opening ?? (account !== null && waiting.length > 0 ? this.#open(account) : null);
     this.account = null;
     this.scope = null;
     this.opening = null;
     if (!opening) return;
+    for (const { use, refuse } of waiting) opening.then(use, refuse);
     /** @type {Promise<unknown>} */
     const closing = opening
       .then((scope) => scope.close())
@@ -115,6 +123,8 @@ export class Current {
     // Nobody is told that nothing is shown any more: that is what was wanted.
     this.#watched.clear();
     this.leave();
+    this.#isClosed = true;
+    for (const { refuse } of this.#waiting.splice(0)) refuse(closed());
     await this.idle();
     (await this.#registry)?.close();
   }
@@ -123,11 +133,13 @@ export class Current {
    * Calls `use` with the scope of who is here now; with the first one, while nobody is known.
    *
    * @param {(scope: Scope) => void} use
+   * @param {(error: Error) => void} [refuse] called instead if there will be none
    */
-  use(use) {
-    if (this.scope) use(this.scope);
-    else if (this.opening) this.opening.then(use, () => {});
-    else this.#waiting.push(use);
+  use(use, refuse = () => {}) {
+    if (this.#isClosed) refuse(closed());
+    else if (this.scope) use(this.scope);
+    else if (this.opening) this.opening.then(use, refuse);
+    else this.#waiting.push({ use, refuse });
   }
 
   /**
@@ -237,7 +249,7 @@ export class Current {
 
   /** @param {Promise<Scope>} opening @param {Scope} scope */
   #onOpen(opening, scope) {
-    for (const use of this.#waiting.splice(0)) use(scope);
+    for (const { use } of this.#waiting.splice(0)) use(scope);
     if (opening !== this.opening) return;
     this.scope = scope;
     scope.setToken(this.token);
@@ -263,8 +275,9 @@ export class Current {
 
   /** @param {Iterable<QueryToken>} tokens */
   #tell(tokens) {
-    for (const token of [...tokens]) {
-      for (const listener of [...(this.#watched.get(token)?.listeners ?? [])]) listener();
-    }
+    for (const token of [...tokens]) callAll(this.#watched.get(token)?.listeners ?? []);
   }
 }
+
+/** What is asked for after the end is refused with. */
+export const closed = () => new ParleyError("Closed", "The client was closed");

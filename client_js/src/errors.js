@@ -62,3 +62,21 @@ export function toFailure(error) {
 export function fromFailure({ message, data, code = "FunctionFailed" }) {
   return data === undefined ? new ParleyError(code, message) : new AppError(data, message);
 }
+
+/**
+ * Calls listeners of the application back. One that throws is heard of on the console, and takes
+ * nothing from the others, nor from us.
+ *
+ * @template {unknown[]} Args
+ * @param {Iterable<(...args: Args) => void>} listeners may change meanwhile
+ * @param {Args} args
+ */
+export function callAll(listeners, ...args) {
+  for (const listener of [...listeners]) {
+    try {
+      listener(...args);
+    } catch (error) {
+      console.error("A listener failed:", error);
+    }
+  }
+}

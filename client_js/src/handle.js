@@ -11,7 +11,7 @@
 
 /** @import {Json, OptimisticUpdate, OutboxEntry, Value} from "./types.js" */
 
-import { ParleyError } from "./errors.js";
+import { callAll, ParleyError } from "./errors.js";
 
 /** @typedef {"storing" | "stored" | "sent" | "committed" | "failed" | "discarded"} WriteState */
 
@@ -123,7 +123,7 @@ export class Write {
   #setState(state) {
     this.#state = state;
     this.handle.state = state;
-    for (const listener of [...this.#listeners]) listener();
+    callAll(this.#listeners);
   }
 
   /** @type {HandleFields["subscribe"]} */

@@ -67,10 +67,12 @@ export class Identity {
     this.#run(this.#keeper.setFetcher(this.#env.now()));
   }
 
-  clearAuth() {
+  /** Nobody is signed in any more. @param {"anonymous" | "guest"} account who is here then */
+  clearAuth(account) {
     this.#fetchToken = null;
     this.#cancelPatience();
-    this.#run(this.#keeper.clear());
+    const effects = this.#keeper.clear();
+    this.#run(effects.map((one) => (one.type === "token" ? { ...one, account } : one)));
   }
 
   /** @param {string} error why the server took the token no more */
@@ -140,11 +142,10 @@ export class Identity {
   #onToken(account, token) {
     this.#cancelPatience();
     this.account = account;
-    if (token !== null) {
-      this.#registry()
-        .then((registry) => rememberAccount(registry, account))
-        .catch(() => {});
-    }
+    // Who signed out was not here last: the next person must not see what is left of them.
+    this.#registry()
+      .then((registry) => rememberAccount(registry, token === null ? null : account))
+      .catch(() => {});
     this.#events.onAccount(account, token);
   }
 

@@ -32,6 +32,7 @@ export class ResultCache {
   #now;
   /** @type {Set<QueryToken>} */
   #used = new Set();
+  #isCleared = false;
 
   /**
    * @param {Store} store
@@ -63,6 +64,7 @@ export class ResultCache {
    */
   put(records, position) {
     return this.#write(async (tx) => {
+      if (this.#isCleared) return;
       const seen = /** @type {Position | undefined} */ (await tx.get("meta", "position"));
       const isSameLife = seen?.incarnation === position.incarnation;
       if (!isSameLife) await dropAll(tx);
@@ -106,8 +108,9 @@ export class ResultCache {
     return seen ?? { ts: 0n, incarnation: null };
   }
 
-  /** Removes all results. */
+  /** Removes all results, and keeps none from now on: the person signed out. */
   clear() {
+    this.#isCleared = true;
     return this.#write(dropAll);
   }
 

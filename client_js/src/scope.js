@@ -81,7 +81,7 @@ export class Scope {
     const { now, uuid } = env;
     const outbox = await Outbox.open(store, { account, now, uuid, hasLocks: isShared });
     const scope = new Scope(options, outbox, isShared);
-    await scope.#refresh();
+    await scope.refresh();
     return scope;
   }
 
@@ -278,7 +278,9 @@ export class Scope {
 
   /** Removes the results that are kept on this device. */
   clearResults() {
-    return this.#cache.clear();
+    const clearing = this.#cache.clear();
+    this.#busy.add(clearing);
+    return clearing.finally(() => this.#busy.delete(clearing));
   }
 
   /** Closes a guest's outbox, to move it. */
@@ -330,7 +332,7 @@ export class Scope {
     const tab = this.#tabs.id;
     this.#toLeader({ type: "join", tab, queries, ts, incarnation, waiting, actions });
     // What other tabs wrote while this one had no ears.
-    this.#refresh().catch(() => {});
+    this.refresh().catch(() => {});
   }
 
   /** @param {ToLeader} message */
@@ -383,7 +385,7 @@ export class Scope {
   // --- The outbox ---
 
   /** Reads anew what is in the outbox. */
-  async #refresh() {
+  async refresh() {
     for (const entry of await this.#outbox.list()) {
       this.#onStored(entry);
       if (entry.failure) this.#unsent.onFailed(entry.requestId, entry.failure);

@@ -1,0 +1,281 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createClient } from "../src/client.js";
+import { Sim } from "./support/sim.js";
+import { SimServer } from "./support/sim-server.js";
+
+/** @import {ClientOptions} from "../src/client.js" */
+/** @import {LocalStore} from "../src/types.js" */
+
+/** @param {LocalStore} store @param {{id: number}} args */
+function append(store, { id }) {
+  store.setQuery("list:all", {}, [...(store.getQuery("list:all", {}) ?? []), id]);
+}
+
+function world() {
+  const sim = new Sim();
+  return { sim, server: new SimServer(sim) };
+}
+
+/** @param {ReturnType<typeof world>} world @param {ClientOptions} [options] */
+function open({ sim, server }, options, page = sim.tab(server.openSocket)) {
+  const client = createClient("https://parley.test", {
+    env: page.env,
+    optimisticUpdates: { "list:append": append },
+    ...options,
+  });
+  /** @type {{value: number[], isStale: boolean}[]} */
+  const shown = [];
+  client.subscribe("list:all", {}, ({ value, isStale }) => shown.push({ value, isStale }));
+  return { page, client, shown, last: () => shown.at(-1) };
+}
+
+/** @param {string} sub @param {number} n makes tokens differ @param {number} exp in s */
+const tokenOf = (sub, n = 0, exp = 4_000_000_000) =>
+  ["e30", btoa(JSON.stringify({ iss: "i", sub, iat: n, exp })), "x"].join(".");
+
+/** @param {() => unknown} run */
+async function quietly(run) {
+  const { error, warn } = console;
+  console.error = console.warn = () => {};
+  try {
+    return await run();
+  } finally {
+    Object.assign(console, { error, warn });
+  }
+}
+
+/** The disk takes nothing more while `run` runs. @param {() => Promise<unknown>} run */
+async function whileFull(run) {
+  const { put } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.put = () => {
+    throw new DOMException("no room", "QuotaExceededError");
+  };
+  try {
+    return await quietly(run);
+  } finally {
+    IDBObjectStore.prototype.put = put;
+  }
+}
+
+test("a write that is just being stored keeps a logout from removing it", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  tab.page.network(false);
+  const write = tab.client.mutation("list:append", { id: 1 });
+  const leaving = tab.client.logout();
+  await Promise.all([assert.rejects(leaving, { code: "UnsentWrites" }), here.sim.run(100)]);
+  assert.equal(write.state, "stored");
+});
+
+test("signing out leaves no results on disk, not even the newest", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(3000);
+  here.server.write();
+  await here.sim.run(100);
+  tab.client.clearAuth();
+  await here.sim.run(3000);
+  tab.page.kill();
+
+  const next = open(here);
+  next.page.isOnline = false;
+  next.client.setAuth(async () => tokenOf("alice", 1));
+  await here.sim.run(3000);
+  assert.equal(next.client.connectionState().account, "i|alice");
+  assert.deepEqual(next.shown, []);
+});
+
+test("what is written while the database was taken away is never another account's", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  one.client.setAuth(async () => tokenOf("alice"));
+  two.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  const leaving = one.client.logout();
+  await here.sim.run(100);
+  two.client.mutation("list:append", { id: 1 }).catch(() => {});
+  two.client.setAuth(async () => tokenOf("bob"));
+  await here.sim.run(5000);
+  await leaving;
+  assert.deepEqual(
+    here.server.ran.filter(({ token }) => token === tokenOf("bob")),
+    [],
+  );
+});
+
+test("who becomes a guest stays one when the former account's token expires", async () => {
+  const here = world();
+  const tab = open(here);
+  let n = 0;
+  const exp = here.sim.now / 1000 + 60;
+  tab.client.setAuth(async () => tokenOf("alice", n++, exp + 60 * n));
+  await here.sim.run(100);
+  assert.equal(tab.client.connectionState().account, "i|alice");
+  tab.client.setGuest();
+  await here.sim.run(600_000);
+  assert.equal(tab.client.connectionState().account, "guest");
+  assert.equal(n, 1);
+});
+
+test("a guest's writes move into no account but one that is signed in", async () => {
+  const here = world();
+  const guest = open(here, { guest: true });
+  guest.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  guest.page.kill();
+
+  const tab = open(here);
+  await here.sim.run(100);
+  assert.equal(tab.client.connectionState().account, "anonymous");
+  await assert.rejects(tab.client.adoptGuest(), { code: "SignedOut" });
+});
+
+test("with a full disk the client works, and what was stored before is sent", async () => {
+  const here = world();
+  const first = open(here);
+  await here.sim.run(100);
+  first.page.network(false);
+  first.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  first.page.kill();
+
+  await whileFull(async () => {
+    const tab = open(here);
+    await here.sim.run(5000);
+    assert.equal(tab.client.connectionState().phase, "connected");
+    assert.equal(tab.last()?.isStale, false);
+  });
+  await here.sim.run(120_000);
+  assert.deepEqual(here.server.model.runs, [1]);
+});
+
+test("a first start with a full disk works, and says that nothing is kept", async () => {
+  const here = world();
+  await whileFull(async () => {
+    const tab = open(here);
+    const write = tab.client.mutation("list:append", { id: 1 });
+    await here.sim.run(5000);
+    assert.equal(write.state, "committed");
+    assert.equal(tab.client.connectionState().durable, false);
+  });
+});
+
+test("a clock that is set back holds no connection up", async () => {
+  const here = world();
+  const page = here.sim.tab(here.server.openSocket);
+  const { now } = page.env;
+  page.env.now = () => now() - setBack;
+  let setBack = 0;
+  const tab = open(here, {}, page);
+  await here.sim.run(100);
+  here.server.isDown = true;
+  for (const link of here.server.links) here.server.drop(link);
+  await here.sim.run(10);
+  setBack = 86_400_000;
+  here.server.isDown = false;
+  await here.sim.run(60_000);
+  assert.equal(tab.client.connectionState().phase, "connected");
+});
+
+test("a listener that throws takes nothing from anybody else", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  for (const { client } of [one, two]) {
+    const fail = () => {
+      throw new Error("a mistake of the application");
+    };
+    quietly(() => {
+      try {
+        client.subscribe("list:all", {}, fail);
+      } catch {}
+    });
+    client.subscribeToConnectionState(fail);
+    client.subscribeToOutbox(fail);
+  }
+  await quietly(async () => {
+    await here.sim.run(200);
+    const write = two.client.mutation("list:append", { id: 1 });
+    write.subscribe(() => {
+      throw new Error("a mistake of the application");
+    });
+    await here.sim.run(5000);
+    assert.equal(write.state, "committed");
+  });
+  for (const tab of [one, two]) {
+    assert.deepEqual(tab.last(), { value: [1], isStale: false });
+    assert.deepEqual(tab.client.outbox(), []);
+  }
+});
+
+test("after close everything asked for is refused, and nothing connects", async () => {
+  const here = world();
+  const tab = open(here);
+  const asked = tab.client.query("list:all", {});
+  asked.catch(() => {});
+  await tab.client.close();
+  const late = [
+    asked,
+    tab.client.query("list:all", {}),
+    tab.client.mutation("list:append", { id: 1 }),
+    tab.client.action("list:act", {}),
+  ];
+  tab.client.setAuth(async () => tokenOf("alice"));
+  const settled = Promise.allSettled(late);
+  await here.sim.run(5000);
+  assert.equal(here.server.opened, 0);
+  const pending = here.sim.run(1).then(() => []);
+  const ends = await Promise.race([settled, pending]);
+  await pending;
+  assert.deepEqual(
+    ends.map((end) => end.status === "rejected" && end.reason.code),
+    late.map(() => "Closed"),
+  );
+});
+
+test("who leaves a query at once finds it again as it was, also without a network", async () => {
+  const here = world();
+  const tab = open(here);
+  await here.sim.run(3000);
+  const page = here.sim.tab(here.server.openSocket);
+  const client = createClient("https://parley.test", { env: page.env });
+  tab.page.kill();
+  await here.sim.run(3000);
+  const stop = client.subscribe("list:all", {}, () => {});
+  await here.sim.run(2000);
+  here.server.write();
+  await here.sim.run(20);
+  const value = client.localResult("list:all", {});
+  assert.equal(value.length, 1);
+  stop();
+  await here.sim.run(500);
+  page.network(false);
+  await here.sim.run(100);
+  /** @type {unknown[]} */
+  const seen = [];
+  client.subscribe("list:all", {}, (result) => seen.push(result.value));
+  await here.sim.run(100);
+  assert.deepEqual(seen, [value]);
+});
+
+test("who was here last is nobody after signing out: the next person sees nothing of them", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  tab.page.network(false);
+  tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  tab.client.clearAuth();
+  await here.sim.run(100);
+  tab.page.kill();
+
+  const next = open(here);
+  next.client.setAuth(() => new Promise(() => {}));
+  await here.sim.run(3000);
+  assert.deepEqual(next.client.outbox(), []);
+  assert.deepEqual(next.shown, []);
+});
