@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,7 +218,7 @@ async def test_write_that_the_full_disk_refuses_is_an_error_and_the_others_are_k
 
 @pytest.mark.parametrize("how", ["restarted", "killed"])
 async def test_writes_go_on_when_the_server_comes_back(
-    new_device: NewDevice, own_server: Server, database: Database, how: str
+    own_server: Server, new_device: NewDevice, database: Database, how: str
 ) -> None:
     topic = f"server {how}"
     device = await new_device(own_server)
@@ -226,10 +227,11 @@ async def test_writes_go_on_when_the_server_comes_back(
     await tab.until_shown("bodies", [], isStale=False)
     await tab.append(topic, "before")
 
-    own_server.stop() if how == "restarted" else own_server.kill()
+    # In a thread: the network between is in this one.
+    await asyncio.to_thread(own_server.stop if how == "restarted" else own_server.kill)
     await tab.until_state(isWebSocketConnected=False)
     await tab.append(topic, "while it is away")
-    own_server.start()
+    await asyncio.to_thread(own_server.start)
 
     await tab.until_shown("bodies", ["before", "while it is away"], isStale=False)
     await tab.until_state(phase="connected", unsent=0, failed=0)
