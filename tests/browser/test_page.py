@@ -94,11 +94,11 @@ async def test_page_opens_without_a_connection_and_sends_when_there_is_one(
     await expect(chat.own_messages).to_contain_text(["Before the tunnel"])
     await chat.say("In the tunnel")
     await until_kept(chat.page, '"content":"In the tunnel"')
-    await chat.composer.fill("Not finis")
+    await chat.composer.fill("Not done yet")
     await chat.page.reload()
 
     await expect(chat.own_messages).to_contain_text(["Before the tunnel", "In the tunnel"])
-    await expect(chat.composer).to_have_value("Not finis")
+    await expect(chat.composer).to_have_value("Not done yet")
     await device.go_online()
     await chat.until_connected()
     assert await own_contents(database, "olga") == ["Before the tunnel", "In the tunnel"]
