@@ -95,7 +95,8 @@ export class Actions {
       action: { label: "Undo", run: undo },
       onEnd: () => {
         this.#env.deletions.add(who, _id);
-        this.#delete(who, _id);
+        // Under somebody else it waits until they are back.
+        if (this.#env.who() === who) this.#delete(who, _id);
         this.#unhide(_id);
       },
     });

@@ -78,6 +78,8 @@ function followSession({ client, session, route }) {
   window.addEventListener("storage", (event) => {
     if (event.key === SESSION_KEY || event.key === null) session.reload();
   });
+  // A page that slept in the browser's cache has not heard of it.
+  window.addEventListener("pageshow", () => session.reload());
 }
 
 /** @param {{page: Page}} props */

@@ -96,7 +96,7 @@ export class HandClient {
   /** @param {unknown[]} call */
   mutation(...call) {
     this.calls.push(["mutation", ...call]);
-    return Object.assign(Promise.resolve("done"), { state: "stored" });
+    return Object.assign(Promise.resolve("done"), { state: "stored", stored: Promise.resolve() });
   }
 
   /** @param {unknown[]} call */
