@@ -15,7 +15,7 @@ def test_frames_of_one_key_are_built_once() -> None:
     first = cache.get("key", lambda: [b"one"])
 
     assert cache.get("key", lambda: [b"other"]) is first
-    assert cache.get("another", lambda: [b"other"]) .frames == (b"other",)
+    assert cache.get("another", lambda: [b"other"]).frames == (b"other",)
 
 
 def test_frames_are_forgotten_with_their_tick() -> None:
@@ -24,7 +24,7 @@ def test_frames_are_forgotten_with_their_tick() -> None:
 
     cache.clear()
 
-    assert cache.get("key", lambda: [b"other"]) .frames == (b"other",)
+    assert cache.get("key", lambda: [b"other"]).frames == (b"other",)
 
 
 def test_messages_are_framed_together() -> None:
