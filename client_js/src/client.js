@@ -98,6 +98,7 @@ export class Client {
       onHold: () => this.#current.hold(),
       onState: () => {
         this.#current.scope?.setNeedsAuth(this.#identity.needsAuth);
+        this.#current.catchUp();
         this.#update();
       },
     });

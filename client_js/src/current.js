@@ -46,7 +46,7 @@ export class Current {
   #tabId;
   /** @type {Map<QueryToken, {query: QueryCall, listeners: Set<() => void>}>} */
   #watched = new Map();
-  /** @type {{use: (scope: Scope) => void, refuse: (error: Error) => void}[]} what waits for a scope */
+  /** @type {{account: Account | null, use: (scope: Scope) => void, refuse: (error: Error) => void}[]} what waits for a scope; null: for the first of somebody */
   #waiting = [];
   #isClosed = false;
   /** @type {Promise<Store> | null} */
@@ -78,7 +78,10 @@ export class Current {
   enter(account, token) {
     if (this.#isClosed) return;
     this.token = token;
-    if (account === this.account) return this.scope?.setToken(token);
+    if (account === this.account) {
+      this.scope?.setToken(token);
+      return this.catchUp();
+    }
     this.leave();
     this.account = account;
     const opening = this.#open(account);
@@ -96,7 +99,8 @@ export class Current {
   /** Closes the scope, if there is one: nothing of it is shown any more. */
   leave() {
     const { account } = this;
-    const waiting = account === null ? [] : this.#waiting.splice(0);
+    const waiting = account === null ? [] : this.#waiting.filter((one) => one.account === account);
+    this.#waiting = this.#waiting.filter((one) => !waiting.includes(one));
     // What was written while the database was away is this account's, and nobody else's.
     const opening =
       this.opening ?? (account !== null && waiting.length > 0 ? this.#open(account) : null);
@@ -139,7 +143,17 @@ export class Current {
     if (this.#isClosed) refuse(closed());
     else if (this.scope) use(this.scope);
     else if (this.opening) this.opening.then(use, refuse);
-    else this.#waiting.push({ use, refuse });
+    else this.#waiting.push({ account: this.account, use, refuse });
+  }
+
+  /**
+   * Does what was asked for before anybody was known; not as somebody who was only here last,
+   * unless it is clear that nobody can be asked.
+   */
+  catchUp() {
+    const { scope, token } = this;
+    if (!scope || (token === undefined && !this.#options.needsAuth())) return;
+    for (const { use } of this.#waiting.splice(0)) use(scope);
   }
 
   /**
@@ -249,10 +263,10 @@ export class Current {
 
   /** @param {Promise<Scope>} opening @param {Scope} scope */
   #onOpen(opening, scope) {
-    for (const { use } of this.#waiting.splice(0)) use(scope);
     if (opening !== this.opening) return;
     this.scope = scope;
     scope.setToken(this.token);
+    this.catchUp();
     for (const { query } of this.#watched.values()) scope.watch(query);
     // What is in the outbox showed before anybody could look.
     this.#tell(this.#watched.keys());

@@ -8,6 +8,7 @@
 /** @import {Change, Completion, Json, QueryCall, QueryToken, Result, Value} from "./types.js" */
 /** @import {ResultCache} from "./results.js" */
 
+import { toFailure } from "./errors.js";
 import { decodeValue } from "./values.js";
 import { View } from "./view.js";
 
@@ -100,7 +101,12 @@ export class Shown {
   #showLocal(token, args, local) {
     if (!local) return;
     /** @type {Result} */
-    const result = { status: "success", value: /** @type {Value} */ (local(decodeValue(args))) };
+    let result;
+    try {
+      result = { status: "success", value: /** @type {Value} */ (local(decodeValue(args))) };
+    } catch (error) {
+      result = { status: "error", error: toFailure(error) };
+    }
     const queries = [{ token, result, journal: null }];
     this.apply({ ts: 1n, incarnation: null, queries, completed: [] });
   }

@@ -279,3 +279,90 @@ test("who was here last is nobody after signing out: the next person sees nothin
   assert.deepEqual(next.client.outbox(), []);
   assert.deepEqual(next.shown, []);
 });
+
+test("what is written before anybody is known is not sent as who was here last", async () => {
+  const here = world();
+  const first = open(here);
+  first.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(3000);
+  first.page.kill();
+
+  const tab = open(here, { expectAuth: true });
+  let give = () => {};
+  tab.client.setAuth(
+    () =>
+      new Promise((go) => {
+        give = () => go(tokenOf("bob"));
+      }),
+  );
+  const write = tab.client.mutation("list:append", { id: 5 });
+  await here.sim.run(2000);
+  assert.equal(tab.client.connectionState().account, "i|alice");
+  give();
+  await here.sim.run(3000);
+
+  assert.equal(write.state, "committed");
+  assert.deepEqual(
+    here.server.ran.map(({ token }) => token),
+    [tokenOf("bob")],
+  );
+});
+
+test("what is written before anybody is known is kept, if nobody can be asked", async () => {
+  const here = world();
+  const first = open(here);
+  first.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(3000);
+  first.page.kill();
+
+  const tab = open(here, { expectAuth: true });
+  tab.client.setAuth(() => new Promise(() => {}));
+  const write = tab.client.mutation("list:append", { id: 5 });
+  await here.sim.run(2000);
+  assert.equal(write.state, "storing");
+  await here.sim.run(10_000);
+  assert.equal(write.state, "stored");
+});
+
+test("a guest's local result that fails is that query's failure, and nobody else's", async () => {
+  const here = world();
+  const fail = () => {
+    throw new Error("a mistake of the application");
+  };
+  const tab = open(here, { guest: true, localResults: { "list:all": fail } });
+  await here.sim.run(100);
+  const write = tab.client.mutation("other:write", {});
+  await here.sim.run(100);
+
+  assert.equal(write.state, "stored");
+  assert.throws(() => tab.client.localResult("list:all", {}), /a mistake/);
+});
+
+test("accounts that come and go while writes are on their way: each is done once, and nothing stays open", async () => {
+  const here = world();
+  const tab = open(here);
+  let n = 0;
+  /** @type {ReturnType<typeof tab.client.mutation>[]} */
+  const writes = [];
+  for (let round = 0; round < 12; round++) {
+    const sub = round % 2 ? "alice" : "bob";
+    tab.client.setAuth(async () => tokenOf(sub, n++));
+    await here.sim.run(round % 3 === 0 ? 3 : 40);
+    writes.push(tab.client.mutation("list:append", { id: round }));
+    await here.sim.run(round % 4 === 0 ? 0 : 7);
+  }
+  for (const sub of ["alice", "bob"]) {
+    tab.client.setAuth(async () => tokenOf(sub, n++));
+    await here.sim.run(20_000);
+  }
+  const runs = [...here.server.model.runs].sort((a, b) => a - b);
+  assert.deepEqual(runs, [...writes.keys()]);
+  assert.ok(writes.every(({ state }) => state === "committed"));
+
+  const closing = tab.client.close();
+  await here.sim.run(1000);
+  await closing;
+  assert.equal(tab.page.channels.size, 0);
+  const locks = [...here.sim.locks.values()];
+  assert.ok(locks.every(({ holder, queue }) => !holder && queue.length === 0));
+});

@@ -51,7 +51,7 @@ test("what is watched moves along to the next account, and nothing else does", a
   assert.ok(seen.includes(null), "between them nothing is shown");
 });
 
-test("who is used before anybody is known waits for the first account", async () => {
+test("who is used before anybody is known waits until it is sure who that is", async () => {
   const { sim, current } = open();
   /** @type {string[]} */
   const used = [];
@@ -59,8 +59,11 @@ test("who is used before anybody is known waits for the first account", async ()
   current.use(({ account }) => used.push(account));
   current.enter("i|a", undefined);
   await sim.run(100);
+  assert.deepEqual(used, []);
 
-  assert.deepEqual(used, ["i|a"]);
+  current.enter("i|b", null);
+  await sim.run(100);
+  assert.deepEqual(used, ["i|b"]);
 });
 
 test("a query that is watched again soon is not given up between", async () => {
