@@ -26,8 +26,10 @@ export async function requestSession(config, grant, body, fetch) {
     headers: { "Content-Type": "application/json", apikey: config.supabaseAnonKey ?? "" },
     body: JSON.stringify(body),
   });
-  const answer = await response.json().catch(() => ({}));
-  if (response.status >= 500) throw new TypeError(`Supabase answered ${response.status}`);
+  const answer = await response.json().catch(() => null);
+  const isBusy = response.status >= 500 || response.status === 429;
+  // What is no JSON came from somebody on the way.
+  if (isBusy || !answer) throw new TypeError(`Supabase answered ${response.status}`);
   if (!response.ok || typeof answer.access_token !== "string") {
     throw new SignInRefused(
       answer.error_description ?? answer.msg ?? "Supabase refused this sign-in.",

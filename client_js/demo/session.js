@@ -114,8 +114,11 @@ export class SessionKeeper {
       this.#keep({ ...next, name: next.name || session.name });
       return next.accessToken;
     } catch (error) {
-      if (error instanceof SignInRefused) return null;
-      throw error;
+      if (!(error instanceof SignInRefused)) throw error;
+      // It is over, unless somebody has signed in meanwhile: nobody would be asked to sign in else.
+      const now = this.#stored();
+      if (now?.kind === "supabase" && now.refreshToken === session.refreshToken) this.#keep(null);
+      return null;
     }
   }
 

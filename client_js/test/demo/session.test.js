@@ -137,17 +137,29 @@ describe("with Supabase", () => {
     assert.equal(asked.length, 2);
   });
 
-  test("a refresh that is refused ends in no token; one that gets no answer in an error", async () => {
+  test("a refresh that gets no answer is an error to try again, not a sign-out", async () => {
+    const keeper = createKeeper(SUPABASE);
+    answer = granted("one");
+    await keeper.signIn("a@example.com", "secret");
+
+    for (const status of [502, 429, 403]) {
+      answer = () => new Response("<p>Not now</p>", { status });
+      await assert.rejects(keeper.fetchToken({ forceRefreshToken: true }), (error) => {
+        return error instanceof TypeError && !(error instanceof SignInRefused);
+      });
+    }
+    assert.equal(keeper.current.get()?.name, "a@example.com");
+  });
+
+  test("a refresh that is refused ends the session: the person can sign in again", async () => {
     const keeper = createKeeper(SUPABASE);
     answer = granted("one");
     await keeper.signIn("a@example.com", "secret");
 
     answer = refused;
     assert.equal(await keeper.fetchToken({ forceRefreshToken: true }), null);
-    answer = () => new Response("", { status: 502 });
-    await assert.rejects(keeper.fetchToken({ forceRefreshToken: true }), (error) => {
-      return error instanceof TypeError && !(error instanceof SignInRefused);
-    });
+    assert.equal(keeper.current.get(), null);
+    assert.equal(storage.getItem(SESSION_KEY), null);
   });
 
   test("the end is the end here, even if Supabase cannot be told", async () => {
