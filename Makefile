@@ -9,8 +9,8 @@ JS_TESTS = $(wildcard client_js/test/*.test.js client_js/test/*/*.test.js)
 ON_POSTGRES := $(wildcard tests/integration/test_store_*.py tests/integration/test_chat_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup no-node run psql doctor test test-js test-fast faults soak check fmt fmt-check lint types \
-  layers spell size vendor lock clean
+.PHONY: help setup no-node run psql doctor test test-js test-fast faults soak bench check fmt fmt-check lint \
+  types layers spell size vendor lock clean
 
 # Node.js is for tests and tools only: without it they are left out, and say so.
 NODE := $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && echo yes)
@@ -64,6 +64,9 @@ faults: setup ## Break things for 3 minutes and check every answer (docs/reliabi
 
 soak: setup ## The same for MINUTES=60, with new seeds
 	$(BIN)/python -m tests.faults.soak --seconds $$(( $(MINUTES) * 60 )) --round 90
+
+bench: setup ## Measure the server beside its floors, for 3 minutes (docs/performance.md)
+	$(BIN)/python -m tests.load
 
 check: fmt-check lint types layers spell size test ## Everything that must hold before a merge
 

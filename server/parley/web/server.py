@@ -36,6 +36,7 @@ _MAX_HTTP_PER_ADDRESS: Final = 100
 _GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays below 10 s
 _ABORT_S: Final = 6.0  # in which it closes connections in order
 _BACKLOG: Final = 2048
+_OPEN: Final = State.OPEN  # looked up once: it is asked for with every frame
 _TOO_LONG: Final = "the head of a request may be 16 KiB, and a line of a handshake 8"
 _STATUS_LINES: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
@@ -208,14 +209,16 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
 
     def write_now(self, frames: bytes) -> bool:
         """Write whole frames at once, unless the peer is slow or the connection is ending."""
+        transport = self.transport
         if (
-            self.writable.is_set()
-            and self.conn.state is State.OPEN
-            and not (self.close_sent or self.transport.is_closing())
+            self.close_sent
+            or not self.writable.is_set()
+            or self.conn.state is not _OPEN
+            or transport.is_closing()
         ):
-            self.transport.write(frames)
-            return True
-        return False
+            return False
+        transport.write(frames)
+        return True
 
     def abort(self) -> None:
         """Drop the connection with all that is still to be sent."""

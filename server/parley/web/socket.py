@@ -148,7 +148,7 @@ class SyncSocket:
     def _take(self, text: str) -> bool:
         """Handle a mutation as it comes in, if `_read` is idle; else leave the message to it.
 
-        Spares the way through ASGI's queue and two switches of tasks, a tenth of what one costs.
+        Spares the way through ASGI's queue and two switches of tasks.
         """
         if not self._is_idle:
             return False
