@@ -417,7 +417,7 @@ export class Client {
         line: scope?.line ?? null,
         needsAuth: this.#identity.needsAuth,
         entries: scope?.entries ?? [],
-        writesAt: this.#writes.openedAt,
+        writesAt: this.#writes.openedAt(scope?.entries ?? []),
         actions: scope?.actions ?? 0,
       },
       former,

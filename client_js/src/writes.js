@@ -45,9 +45,17 @@ export class Writes {
     this.items = [];
   }
 
-  /** When the writes were made that are not settled, in ms since the epoch. */
-  get openedAt() {
-    return [...this.byKey.values()].filter(({ isSettled }) => !isSettled).map(({ at }) => at);
+  /**
+   * When this tab's writes were made that are not settled, in ms since the epoch.
+   *
+   * @param {OutboxEntry[]} entries of who is here now: others' wait, but not for the connection
+   */
+  openedAt(entries) {
+    const here = new Set(entries.map(({ key }) => key));
+    const open = [...this.byKey.values()].filter(
+      ({ key, isSettled, handle }) => !isSettled && (here.has(key) || handle.state === "storing"),
+    );
+    return open.map(({ at }) => at);
   }
 
   /**

@@ -366,3 +366,19 @@ test("accounts that come and go while writes are on their way: each is done once
   const locks = [...here.sim.locks.values()];
   assert.ok(locks.every(({ holder, queue }) => !holder && queue.length === 0));
 });
+
+test("what waits for one account is not said to be on its way under another", async () => {
+  const here = world();
+  const tab = open(here);
+  tab.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  tab.page.network(false);
+  tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  assert.equal(tab.client.connectionState().inflightMutations, 1);
+
+  tab.client.setAuth(async () => tokenOf("bob"));
+  await here.sim.run(100);
+  const { inflightMutations, hasInflightRequests } = tab.client.connectionState();
+  assert.deepEqual([inflightMutations, hasInflightRequests], [0, false]);
+});

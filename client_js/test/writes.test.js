@@ -70,5 +70,5 @@ test("what is open is told by when it was made", () => {
 
   one.succeed(1);
 
-  assert.deepEqual(writes.openedAt, [two.at]);
+  assert.deepEqual(writes.openedAt([]), [two.at]);
 });
