@@ -198,8 +198,8 @@ async def test_write_that_the_full_disk_refuses_is_an_error_and_the_others_are_k
     topic = "full disk"
     # Before anything is written: Chromium does not look again for half a minute.
     blank = await device.open("/version")
-    limit = {"origin": device.url, "quotaSize": 400_000}
-    await (await device.cdp(blank)).send("Storage.overrideQuotaForOrigin", limit)
+    browser, origin = await device.cdp(blank), {"origin": device.url}
+    await browser.send("Storage.overrideQuotaForOrigin", {**origin, "quotaSize": 850_000})
     tab = await open_topic(device, topic)
     await tab.until_shown("bodies", [], isStale=False)
     await device.go_offline()
@@ -209,6 +209,7 @@ async def test_write_that_the_full_disk_refuses_is_an_error_and_the_others_are_k
 
     assert refusal["code"] == "StorageFull"
     assert await tab.shown("bodies") == ["a"]  # what was not stored is not shown
+    await browser.send("Storage.overrideQuotaForOrigin", origin)  # somebody made room
     await tab.append(topic, "b")
     await device.go_online()
     await tab.until_shown("bodies", ["a", "b"], isStale=False)

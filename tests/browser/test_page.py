@@ -244,7 +244,7 @@ async def test_long_conversation_comes_page_by_page(
         opened = await owner.mutate("conversations:create", {"title": "Long"})
     await database.execute(
         'insert into messages (conversation_id, role, content, "timestamp")'
-        " select $1, 'user', 'Number ' || n, clock_timestamp() + n * interval '1 second'"
+        " select $1, 'user', 'Number ' || n, clock_timestamp() - (2000 - n) * interval '1 second'"
         " from generate_series(0, 1999) n",
         opened,
     )
