@@ -333,7 +333,9 @@ export class Lead {
   /** @param {Extract<News, {type: "phase"}>} news */
   #onPhase({ connected, reason, retryAt, connectionCount, retries }) {
     const hasConnected = this.#line.hasConnected || connected;
-    this.#setLine({ connected, hasConnected, connectionCount, retries, reason, retryAt });
+    // All is well again: what was said to be wrong is over.
+    const broken = connected && retries === 0 ? null : this.#line.broken;
+    this.#setLine({ connected, hasConnected, connectionCount, retries, reason, retryAt, broken });
     if (!connected) return;
     // A device that was away for days has writes that may not be sent any more.
     const { outbox } = this.#options;

@@ -382,3 +382,20 @@ test("what waits for one account is not said to be on its way under another", as
   const { inflightMutations, hasInflightRequests } = tab.client.connectionState();
   assert.deepEqual([inflightMutations, hasInflightRequests], [0, false]);
 });
+
+test("what the server once said was wrong is not the reason of a later outage", async () => {
+  const here = world();
+  const tab = open(here);
+  await here.sim.run(100);
+  const [link] = here.server.links;
+  link?.socket.onmessage?.({ data: JSON.stringify({ type: "FatalError", error: "you are wrong" }) });
+  assert.equal(tab.client.connectionState().reason, "you are wrong");
+  await here.sim.run(20_000);
+  assert.equal(tab.client.connectionState().phase, "connected");
+
+  here.server.isDown = true;
+  for (const each of here.server.links) here.server.drop(each);
+  await here.sim.run(100);
+  assert.equal(tab.client.connectionState().phase, "reconnecting");
+  assert.doesNotMatch(tab.client.connectionState().reason ?? "", /you are wrong/);
+});
