@@ -25,13 +25,13 @@
 /** @import {Act, Join, Line, Notice, ToLeader, ToTab} from "./tabs/messages.js" */
 /** @import {News} from "./transport.js" */
 
+import { newest } from "./outbox.js";
 import { ResultKeeper } from "./result-keeper.js";
 import { Session } from "./sync/session.js";
 import { Transport } from "./transport.js";
 
 // Mutations and actions share the wire's numbers; the outbox counts from 0.
 const FIRST_ACTION = 2 ** 31;
-const RECENT = 64;
 const READ_AGAIN_MS = 5000;
 
 /** @type {Position} */
@@ -351,7 +351,7 @@ export class Lead {
   #onChange(change) {
     const { queries, completed } = change;
     this.#keeper.note(queries.map(({ token }) => token));
-    this.#recent = [...this.#recent, ...completed].slice(-RECENT);
+    if (completed.length > 0) this.#recent = newest([...this.#recent, ...completed]);
     for (const [tab, member] of [...this.#members]) {
       if (member.isSynced) {
         const own = queries.filter(({ token }) => member.tokens.has(token));

@@ -20,6 +20,7 @@
 
 import { ParleyError } from "./errors.js";
 import { newId } from "./ids.js";
+import { encodeValue } from "./values.js";
 
 /**
  * @typedef {object} Session
@@ -30,7 +31,8 @@ import { newId } from "./ids.js";
  */
 
 const SILENCE_MS = 60_000;
-const RECENT = 64;
+const RECENT = 256;
+const RECENT_CHARS = 2 ** 18;
 // The server remembers a request for 14 days; one day is left for clocks that differ.
 const REMEMBERED_MS = 13 * 24 * 3600 * 1000;
 
@@ -159,7 +161,7 @@ export class Outbox {
     // Not strict: what comes back after a power cut is sent again, and done once.
     return this.#write(async (tx) => {
       const recent = (await tx.get("meta", "recent")) ?? [];
-      await tx.put("meta", "recent", [...recent, ...completed].slice(-RECENT));
+      await tx.put("meta", "recent", newest([...recent, ...completed]));
       for (const { requestId } of await this.#find(tx, requestIds)) {
         await tx.delete("outbox", requestId);
       }
@@ -410,3 +412,19 @@ export class Outbox {
 // A clock that was set back must not make a session look alive for ever.
 /** @param {Session} row @param {number} now */
 const isSilent = (row, now) => Math.abs(now - row.beatAt) > SILENCE_MS;
+
+/**
+ * Returns the last of some completions, for tabs that did not hear of them: no more than may be
+ * written with each that comes, but always one.
+ *
+ * @param {Completion[]} completions oldest first
+ */
+export function newest(completions) {
+  const last = completions.slice(-RECENT);
+  let room = RECENT_CHARS;
+  const older = last.findLastIndex(({ value }) => {
+    room -= JSON.stringify(encodeValue(value)).length;
+    return room < 0;
+  });
+  return last.slice(Math.min(older + 1, last.length - 1));
+}

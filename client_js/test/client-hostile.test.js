@@ -388,7 +388,9 @@ test("what the server once said was wrong is not the reason of a later outage", 
   const tab = open(here);
   await here.sim.run(100);
   const [link] = here.server.links;
-  link?.socket.onmessage?.({ data: JSON.stringify({ type: "FatalError", error: "you are wrong" }) });
+  link?.socket.onmessage?.({
+    data: JSON.stringify({ type: "FatalError", error: "you are wrong" }),
+  });
   assert.equal(tab.client.connectionState().reason, "you are wrong");
   await here.sim.run(20_000);
   assert.equal(tab.client.connectionState().phase, "connected");
@@ -398,4 +400,26 @@ test("what the server once said was wrong is not the reason of a later outage", 
   await here.sim.run(100);
   assert.equal(tab.client.connectionState().phase, "reconnecting");
   assert.doesNotMatch(tab.client.connectionState().reason ?? "", /you are wrong/);
+});
+
+test("a tab that slept learns what became of a hundred writes that another one sent", async () => {
+  const here = world();
+  const one = open(here);
+  await here.sim.run(100);
+  const two = open(here);
+  await here.sim.run(300);
+  for (const { page } of [one, two]) page.network(false);
+  await here.sim.run(10);
+  const writes = Array.from({ length: 100 }, (_, id) => two.client.mutation("list:append", { id }));
+  await here.sim.run(500);
+
+  two.page.freeze();
+  one.page.network(true);
+  await here.sim.run(30_000);
+  two.page.page("hide");
+  two.page.thaw();
+  two.page.page("show");
+  two.page.network(true);
+  await here.sim.run(30_000);
+  assert.deepEqual(await Promise.all(writes), [...writes.keys()]);
 });

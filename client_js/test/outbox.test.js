@@ -56,6 +56,26 @@ for (const [name, makeDevice] of Object.entries(DEVICES)) {
       assert.deepEqual(await (await open()).list(), [entry]);
     });
 
+    test("remembers what was done last: many small values, or the newest large one", async () => {
+      const { open } = setUp(makeDevice());
+      const outbox = await open();
+      const done = (/** @type {number} */ requestId, /** @type {string} */ value) => ({
+        ...{ requestId, value, ts: 1n },
+      });
+      const small = Array.from({ length: 200 }, (_, id) => done(id, "ok"));
+      await outbox.done([], small);
+      assert.deepEqual(await outbox.recent(), small);
+
+      const large = "x".repeat(200_000);
+      for (const id of [200, 201, 202]) await outbox.done([], [done(id, large)]);
+      assert.deepEqual(await outbox.recent(), [done(202, large)]);
+      await outbox.done([], [done(203, "x".repeat(300_000))]);
+      assert.deepEqual(
+        (await outbox.recent()).map(({ requestId }) => requestId),
+        [203],
+      );
+    });
+
     test("orders what several tabs write at once, in one session", async () => {
       const { open } = setUp(makeDevice());
       const tabs = [await open(), await open(), await open()];
