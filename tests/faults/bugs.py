@@ -136,7 +136,7 @@ def _no_intra_batch() -> None:
         entry = run_one(self, mutation, own)
         for table, rows in own.rows.items():
             for row_id, document in rows.items():
-                overlay.put(table, row_id, document)
+                overlay.put(table, row_id, document, own.encoded[table, row_id])
         return entry
 
     _swap(Committer, "_run_one", blind)
