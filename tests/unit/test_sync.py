@@ -1083,6 +1083,13 @@ def test_whatever_happens_clients_show_what_was_true_at_one_moment_and_end_at_th
             assert client.wire.version.ts >= ts_from_wire(response["ts"] or ts_to_wire(0))
 
 
+# --- what a client costs
+
+
+def test_a_worker_has_no_more_attributes_than_python_keeps_compact() -> None:
+    assert len(vars(Rig().client().worker)) <= 30
+
+
 # --- how much a client holds
 
 

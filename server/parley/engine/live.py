@@ -80,6 +80,7 @@ class Result:
         tree: the value to compare the next one with; None where nobody takes patches.
         steps: how older results became this one, oldest first.
         journal: of the page.
+        is_forgotten: only digests were kept: the query has to run again for whoever lacks it.
         error: the failure.
         request_id: of the failure, as its text says.
     """
@@ -90,6 +91,7 @@ class Result:
         "_tail",
         "digest",
         "error",
+        "is_forgotten",
         "journal",
         "request_id",
         "size_bytes",
@@ -118,6 +120,7 @@ class Result:
         self.journal = journal
         self.error = error
         self.request_id = request_id
+        self.is_forgotten = value is None and tail is None and tree is None
         self.value_bytes = value_bytes if value is None else len(value)
         self._tail = updated_tail(value, journal) if value is not None else tail
         if self._tail is None:
@@ -147,11 +150,6 @@ class Result:
         if self._content is None:
             self._content = self.digest if self.error is not None else digest_of(self.value)
         return self._content
-
-    @property
-    def is_forgotten(self) -> bool:
-        """Whether only digests were kept: the query has to run again for whoever lacks it."""
-        return self._tail is None and self.tree is None
 
     def forgotten(self) -> Result:
         """Return only the digests of it."""

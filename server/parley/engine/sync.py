@@ -68,6 +68,8 @@ class SyncWorker:
         max_mutations: int,
         redact_errors: bool,
     ) -> None:
+        # At most 30 attributes: CPython shares their names between instances no further, and each
+        # push would cost a fifth more.
         self.connection = connection
         self.identity: Identity | None = None
         self.outbox: deque[Outgoing] = deque()
@@ -81,7 +83,6 @@ class SyncWorker:
         self._max_queries = max_queries
         self._max_mutations = max_mutations
         self._redact = redact_errors
-        self._takes_patches = connection.client.is_parley
         self._queries: dict[int, LiveQuery] = {}
         self._sent: dict[int, bytes] = {}
         self._held: dict[int, int] = {}
@@ -257,9 +258,10 @@ class SyncWorker:
     def _take_changes(self, lacking: list[tuple[int, LiveQuery, Result]]) -> list[Told]:
         """Return what the client is to be told, by query id; from then on it holds that."""
         changes = []
+        takes_patches = self.connection.client.is_parley
         for query_id, _, found in lacking:
             result = self._fitting(query_id, found)
-            patch = result.patch_since(self._sent.get(query_id)) if self._takes_patches else None
+            patch = result.patch_since(self._sent.get(query_id)) if takes_patches else None
             self._sent[query_id] = result.digest
             changes.append((query_id, result, patch))
         self._changed.clear()
@@ -338,8 +340,9 @@ class SyncWorker:
         self._changed.add(add.query_id)
 
     def _subscribe(self, call: Call, query_id: int) -> LiveQuery:
+        takes_patches = self.connection.client.is_parley
         return self._engine.subscribe(
-            call, self.identity, self, query_id, takes_patches=self._takes_patches
+            call, self.identity, self, query_id, takes_patches=takes_patches
         )
 
     def _remove(self, query_id: int) -> None:
