@@ -366,6 +366,7 @@ export function reuse(old, next) {
   if (!isContainer(old) || !isContainer(next) || Array.isArray(old) !== Array.isArray(next)) {
     return next;
   }
+  if (Array.isArray(old)) return /** @type {Thing} */ (reuseItems(old, /** @type {any} */ (next)));
   const before = new Map(Object.entries(/** @type {object} */ (old)));
   const fields = Object.entries(/** @type {object} */ (next)).map(([key, field]) => [
     key,
@@ -375,8 +376,17 @@ export function reuse(old, next) {
     fields.length === before.size &&
     fields.every(([key, field]) => before.has(key) && Object.is(before.get(key), field));
   if (isSame) return /** @type {Thing} */ (old);
-  const merged = Array.isArray(next)
-    ? fields.map(([, field]) => field)
-    : Object.fromEntries(fields);
-  return /** @type {Thing} */ (merged);
+  return /** @type {Thing} */ (Object.fromEntries(fields));
+}
+
+/**
+ * @param {unknown[]} old
+ * @param {unknown[]} next
+ */
+function reuseItems(old, next) {
+  // After a patch, most of a long list are the same objects, only elsewhere.
+  const kept = new Set(old);
+  const items = next.map((item, at) => (kept.has(item) ? item : reuse(old[at], item)));
+  const isSame = items.length === old.length && items.every((item, at) => Object.is(item, old[at]));
+  return isSame ? old : items;
 }

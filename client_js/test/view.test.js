@@ -493,3 +493,14 @@ test("whatever comes in whatever order, the layers that are left lie over the ne
     }),
   );
 });
+
+test("elements of a list that are the same objects stay so, wherever they are now", () => {
+  const rows = [{ _id: "1" }, { _id: "2" }, { _id: "3" }];
+  const next = [{ _id: "new" }, rows[0], rows[2]];
+
+  const shown = reuse(rows, next);
+
+  assert.deepStrictEqual(shown, next);
+  assert.ok(shown[1] === rows[0] && shown[2] === rows[2]);
+  assert.equal(reuse(rows, [{ _id: "1" }, rows[1], { _id: "3" }]), rows);
+});
