@@ -295,8 +295,7 @@ class SyncWorker:
         def build() -> list[bytes]:
             parts = [(query_id, responses.query_removed(query_id)) for query_id in removed]
             parts += [
-                (query_id, responses.modification(query_id, patch or result.tail))
-                for query_id, result, patch in changes
+                (n, responses.modification(n, patch or new.tail)) for n, new, patch in changes
             ]
             return frames(
                 start,
@@ -340,10 +339,8 @@ class SyncWorker:
         self._changed.add(add.query_id)
 
     def _subscribe(self, call: Call, query_id: int) -> LiveQuery:
-        takes_patches = self.connection.client.is_parley
-        return self._engine.subscribe(
-            call, self.identity, self, query_id, takes_patches=takes_patches
-        )
+        is_parley = self.connection.client.is_parley
+        return self._engine.subscribe(call, self.identity, self, query_id, takes_patches=is_parley)
 
     def _remove(self, query_id: int) -> None:
         self._engine.unsubscribe(self._queries.pop(query_id), self, query_id)
