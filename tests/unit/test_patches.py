@@ -113,6 +113,15 @@ def test_what_only_the_whole_can_say(before: Any, after: Any) -> None:
     assert diff(tree_of(before), tree_of(after)) is None
 
 
+def test_what_is_deep_inside_is_replaced_with_what_is_around_it() -> None:
+    before: Any = "good"
+    after: Any = "good day"
+    for _ in range(10):
+        before, after = [before], [after]
+
+    assert patch_of(before, after) == [["set", [0] * 8, [["good day"]]]]
+
+
 def test_a_tree_is_a_copy_of_all_that_can_change() -> None:
     rows = [document(_id="1")]
     value = {"rows": rows, "more": [1]}

@@ -25,6 +25,7 @@ from parley.values.encoding import Documents, encode_tree, fields_of
 from parley.values.types import Document
 
 _CHUNK: Final = 256
+_MAX_DEPTH: Final = 8  # of what is looked into: each level may cost as much as writing all below it
 Path = tuple[str | int, ...]
 
 
@@ -62,9 +63,10 @@ class _Comparison:
         """Add what makes `new` of `old`, which is at `path`."""
         if old is new:
             return
-        if _is_object(old) and _is_object(new):
+        is_deep = len(path) >= _MAX_DEPTH
+        if not is_deep and _is_object(old) and _is_object(new):
             self._objects(old, new, path)
-        elif isinstance(old, list) and isinstance(new, list):
+        elif not is_deep and isinstance(old, list) and isinstance(new, list):
             self._arrays(old, new, path)
         elif isinstance(old, str) and isinstance(new, str) and old and new.startswith(old):
             if len(new) > len(old):
