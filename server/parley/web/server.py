@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
-import resource
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -29,6 +27,7 @@ from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 from parley.web.limits import Peers
+from parley.web.process import calm_collector, raise_file_limit
 
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
@@ -337,26 +336,10 @@ def _build(settings: Settings) -> Starlette:
     """Return the application of one process."""
     configure_logging(settings)
     ALARM.install()
-    _raise_file_limit()
+    raise_file_limit()
     app = create_app(settings)
-    _calm_collector()
+    calm_collector()
     return app
-
-
-def _calm_collector() -> None:
-    """Look for garbage cycles less often: hardly any are made, and a look stops everybody.
-
-    At Python's thresholds it took 6 % of the time that pushes take, in pauses of many milliseconds.
-    """
-    gc.collect()
-    gc.freeze()  # what is there by now stays
-    gc.set_threshold(20_000, 20, 20)
-
-
-def _raise_file_limit() -> None:
-    """Take as many open files as we may: every connection is one, and 1024 is a usual default."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def server_config(

@@ -1,0 +1,22 @@
+"""What a process is set to before it serves."""
+
+from __future__ import annotations
+
+import gc
+import resource
+
+
+def calm_collector() -> None:
+    """Look for garbage cycles less often: hardly any are made, and a look stops everybody.
+
+    At Python's thresholds it took 6 % of the time that pushes take, in pauses of many milliseconds.
+    """
+    gc.collect()
+    gc.freeze()  # what is there by now stays
+    gc.set_threshold(20_000, 20, 20)
+
+
+def raise_file_limit() -> None:
+    """Take as many open files as we may: every connection is one, and 1024 is a usual default."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
