@@ -368,6 +368,22 @@ def test_a_row_that_only_looked_wrong_is_written_in_the_end() -> None:
     assert ticket.value == 11
 
 
+def test_a_row_that_looks_wrong_again_because_others_go_on_is_written_in_the_end() -> None:
+    rig = ready(Rig())
+    ticket = rig.submit("bump", id=uuid(1))
+    for rank_now in (10, 20, 30):
+        rig.step()
+        rig.write(note(1, rank=rank_now))
+        rig.land(Refused("23503", "gone since"))
+        rig.step()
+        rig.look_up()
+        rig.tail()
+
+    rig.run()
+
+    assert ticket.value == 31
+
+
 def test_a_repeat_that_postgres_refuses_gets_the_first_answer() -> None:
     rig = ready(Rig())
     ticket = rig.submit("bump", id=uuid(1))

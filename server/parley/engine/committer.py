@@ -104,6 +104,8 @@ class Committer:
         self.min_ts = 0
         self._lookup: RequestId | None = None
         self._is_looking_up = False
+        # What was refused again: the mutation, the head that it ran on, and why.
+        self._refusal: tuple[Mutation, int, str, str] | None = None
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._sessions.values())
@@ -313,19 +315,30 @@ class Committer:
             return
         [mutation] = flight.mutations
         mutation.refusals += 1
-        if mutation.refusals > 1:
-            error = refusal(sqlstate, message)
-            self._settled.append((mutation, Answer(error=error, ts=self._memory.ts)))
+        if mutation.refusals > MAX_CONFLICTS:
+            self._give_up(mutation, sqlstate, message)
         else:
             # It may only look wrong from here, or be a repeat: look it up, and run it once more on
             # everything committed by now.
             self._lookup = mutation.request
             self._requeue([mutation])
+            if mutation.refusals > 1:
+                self._refusal = (mutation, flight.batch.head, sqlstate, message)
+
+    def _give_up(self, mutation: Mutation, sqlstate: str, message: str) -> None:
+        error = refusal(sqlstate, message)
+        self._settled.append((mutation, Answer(error=error, ts=self._memory.ts)))
 
     def looked_up(self, settled: list[Settled], head: int) -> None:
         """Take what the database knows of the request to look up, and its newest commit."""
         self._lookup, self._is_looking_up = None, False
         self.min_ts = max(self.min_ts, head)
+        refused, self._refusal = self._refusal, None
+        if refused is not None and not settled and refused[0] in self._ready:
+            culprit, ran_at, sqlstate, message = refused
+            if head <= ran_at:  # nobody has changed anything since: it is wrong as it stands
+                self._ready.remove(culprit)
+                self._give_up(culprit, sqlstate, message)
         for found in settled:
             mutation = next((m for m in self._ready if m.request == found.request), None)
             if mutation is not None:
