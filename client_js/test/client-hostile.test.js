@@ -1,38 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient } from "../src/client.js";
-import { Sim } from "./support/sim.js";
-import { SimServer } from "./support/sim-server.js";
-
-/** @import {ClientOptions} from "../src/client.js" */
-/** @import {LocalStore} from "../src/types.js" */
-
-/** @param {LocalStore} store @param {{id: number}} args */
-function append(store, { id }) {
-  store.setQuery("list:all", {}, [...(store.getQuery("list:all", {}) ?? []), id]);
-}
-
-function world() {
-  const sim = new Sim();
-  return { sim, server: new SimServer(sim) };
-}
-
-/** @param {ReturnType<typeof world>} world @param {ClientOptions} [options] */
-function open({ sim, server }, options, page = sim.tab(server.openSocket)) {
-  const client = createClient("https://parley.test", {
-    env: page.env,
-    optimisticUpdates: { "list:append": append },
-    ...options,
-  });
-  /** @type {{value: number[], isStale: boolean}[]} */
-  const shown = [];
-  client.subscribe("list:all", {}, ({ value, isStale }) => shown.push({ value, isStale }));
-  return { page, client, shown, last: () => shown.at(-1) };
-}
-
-/** @param {string} sub @param {number} n makes tokens differ @param {number} exp in s */
-const tokenOf = (sub, n = 0, exp = 4_000_000_000) =>
-  ["e30", btoa(JSON.stringify({ iss: "i", sub, iat: n, exp })), "x"].join(".");
+import { open, tokenOf, world } from "./support/client-world.js";
 
 /** @param {() => unknown} run */
 async function quietly(run) {

@@ -2,20 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createClient } from "../src/client.js";
+import { append } from "./support/client-world.js";
 import { Sim } from "./support/sim.js";
 import { SimServer } from "./support/sim-server.js";
 
 /** @import {MutationHandle} from "../src/handle.js" */
-/** @import {LocalStore} from "../src/types.js" */
 /** @import {SimTab} from "./support/sim.js" */
 
 /** @typedef {{id: number, tab: number, page: SimTab, handle: MutationHandle<number>, end: string | number | null}} Made */
-
-/** @param {LocalStore} store @param {{id: number}} args */
-function append(store, { id }) {
-  const list = /** @type {number[] | undefined} */ (store.getQuery("list:all", {}));
-  store.setQuery("list:all", {}, [...(list ?? []), id]);
-}
 
 /** Several tabs of one browser, in which anything may happen. */
 class World {

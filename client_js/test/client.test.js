@@ -1,40 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient } from "../src/client.js";
-import { Sim } from "./support/sim.js";
-import { SimServer } from "./support/sim-server.js";
+import { open, tokenOf, world } from "./support/client-world.js";
 
-/** @import {ClientOptions} from "../src/client.js" */
-/** @import {LocalStore} from "../src/types.js" */
 /** @import {SimTab} from "./support/sim.js" */
-
-const URL = "https://parley.test";
-
-/** @param {LocalStore} store @param {{id: number}} args */
-function append(store, { id }) {
-  const list = /** @type {number[] | undefined} */ (store.getQuery("list:all", {}));
-  store.setQuery("list:all", {}, [...(list ?? []), id]);
-}
-
-function world() {
-  const sim = new Sim();
-  const server = new SimServer(sim);
-  return { sim, server };
-}
-
-/** @param {ReturnType<typeof world>} world @param {ClientOptions} [options] */
-function open({ sim, server }, options) {
-  const page = sim.tab(server.openSocket);
-  const client = createClient(URL, {
-    env: page.env,
-    optimisticUpdates: { "list:append": append },
-    ...options,
-  });
-  /** @type {{value: number[], isStale: boolean}[]} */
-  const shown = [];
-  client.subscribe("list:all", {}, ({ value, isStale }) => shown.push({ value, isStale }));
-  return { page, client, shown, last: () => shown.at(-1) };
-}
 
 test("a tab shows what the server says, and a write of its own at once", async () => {
   const here = world();
@@ -193,10 +162,6 @@ test("closing lets go of everything", async () => {
 });
 
 // --- Who is here ---
-
-/** @param {string} sub @param {number} n makes tokens differ */
-const tokenOf = (sub, n = 0) =>
-  ["e30", btoa(JSON.stringify({ iss: "i", sub, iat: n, exp: 4_000_000_000 })), "x"].join(".");
 
 test("while one account's writes wait, another signs in: each is sent under its own", async () => {
   const here = world();

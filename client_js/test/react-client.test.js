@@ -1,18 +1,13 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { createClient } from "../src/client.js";
+import { append } from "./support/client-world.js";
 import { loadFlavour } from "./support/react.js";
 import { Sim } from "./support/sim.js";
 import { SimServer } from "./support/sim-server.js";
 
-/** @import { LocalStore } from "../src/types.js" */
 /** @import { Flavour } from "./support/react.js" */
 /** @import { SimTab } from "./support/sim.js" */
-
-/** @param {LocalStore} store @param {{id: number}} args */
-function append(store, { id }) {
-  store.setQuery("list:all", {}, [...(store.getQuery("list:all", {}) ?? []), id]);
-}
 
 for (const name of /** @type {const} */ (["react", "preact"])) {
   describe(`the client under ${name}`, () => {
