@@ -244,9 +244,8 @@ class Engine:
     def advance(self) -> bool:
         """Apply what follows in the log and give the answers it completes; tell if ts moved."""
         start = self.memory.ts
-        self._step_cpu = (
-            self._clock.cpu()
-        )  # once for all that run in this step: it is a system call
+        # Once for all that run in this step: it is a system call.
+        self._step_cpu = self._clock.cpu()
         while self._incoming and not self._dirty:
             # All that is there at once: queries run on the newest state only.
             while self._incoming:
