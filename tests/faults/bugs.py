@@ -127,7 +127,7 @@ def _register_late() -> None:
 def _no_intra_batch() -> None:
     """Mutations of one batch do not see what those before them write."""
     from parley.engine.committer import Committer
-    from parley.engine.transaction import Overlay
+    from parley.engine.overlay import Overlay
 
     run_one = Committer._run_one
 
@@ -136,7 +136,8 @@ def _no_intra_batch() -> None:
         entry = run_one(self, mutation, own)
         for table, rows in own.rows.items():
             for row_id, document in rows.items():
-                overlay.put(table, row_id, document, own.encoded[table, row_id])
+                is_new, row = own._written[table, row_id]
+                overlay.put(table, row_id, document, row, is_new=is_new)
         return entry
 
     _swap(Committer, "_run_one", blind)
@@ -171,10 +172,10 @@ def _ack_unknown() -> None:
 
     landed = Committer.landed
 
-    def hopeful(self: Any, outcome: Any, now: float) -> None:
+    def hopeful(self: Any, outcome: Any, now: float) -> Any:
         if isinstance(outcome, Unknown | Transient):
             outcome = Committed(Commit(self._memory.ts, self._memory.ts))
-        landed(self, outcome, now)
+        return landed(self, outcome, now)
 
     _swap(Committer, "landed", hopeful)
 
@@ -188,7 +189,7 @@ def _ack_before() -> None:
 
     async def early(self: Any, batch: Any) -> None:
         flight = self.engine.committer._flight
-        for entry in flight.entries:
+        for entry in flight.gathered.entries:
             entry.mutation.answer(entry.answer(self.engine.memory.ts + 1))
             entry.mutation.answer = lambda _: None
         self.wake()
@@ -310,12 +311,12 @@ def _older() -> None:
 @_bug("session-order")
 def _session_order() -> None:
     """Mutations of one session run side by side."""
-    from parley.engine.committer import Committer
     from parley.engine.sync import SyncWorker
+    from parley.engine.waiting import WaitingRoom
 
-    def submit(self: Any, mutation: Any) -> None:
+    def enter(self: Any, mutation: Any) -> None:
         self._sessions.setdefault(mutation.session, deque()).append(mutation)
-        self._ready.insert(random.randint(0, len(self._ready)), mutation)
+        self.ready.insert(random.randint(0, len(self.ready)), mutation)
 
     def leave(self: Any, mutation: Any) -> None:
         queue = self._sessions.get(mutation.session)
@@ -338,8 +339,8 @@ def _session_order() -> None:
     original = SyncWorker._answered
     _swap(SyncWorker, "mutate", mutate)
     _swap(SyncWorker, "_submit_waiting", lambda self: None)
-    _swap(Committer, "submit", submit)
-    _swap(Committer, "_leave_session", leave)
+    _swap(WaitingRoom, "enter", enter)
+    _swap(WaitingRoom, "leave", leave)
 
 
 @_bug("log-gap")
@@ -364,6 +365,14 @@ def _gap() -> None:
     _swap(Memory, "apply", trusting)
 
 
+@_bug("stand-on-what-failed")
+def _stand_on_what_failed() -> None:
+    """What ran ahead is kept although the batch that it stands on failed."""
+    from parley.engine.committer import Committer
+
+    _swap(Committer, "_forget_ahead", lambda self: None)
+
+
 @_bug("poisoned-batch")
 def _poison() -> None:
     """One refused mutation fails all that share its batch."""
@@ -372,7 +381,7 @@ def _poison() -> None:
     from parley.errors import WriteRejected
 
     def refuse(self: Any, flight: Any, _sqlstate: str, message: str) -> None:
-        for mutation in flight.mutations:
+        for mutation in flight.gathered.mutations:
             self._settled.append((mutation, Answer(error=WriteRejected(message), ts=1)))
 
     _swap(Committer, "_refused", refuse)

@@ -23,9 +23,11 @@ END_S = 5.0
 def _short_alarm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
     monkeypatch.setattr("parley.engine.alarm.MAX_RUN_S", 0.1)
+    monkeypatch.setattr("parley.engine.alarm._LOOK_S", 0.02)
     ALARM.install()
     yield
     monkeypatch.setattr(ALARM, "_is_installed", False)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
     signal.setitimer(signal.ITIMER_REAL, *timer)
 

@@ -69,7 +69,7 @@ class Database:
     async def fill(self, things: list[dict[str, Any]]) -> list[Document]:
         """Replace the table's rows and return them as documents."""
         await self.connection.execute("DELETE FROM public.things")
-        encoded = [rows.encode_row(self.table, thing) for thing in things]
+        encoded = [rows.encode_document(self.table, thing)[0] for thing in things]
         images = await self.connection.fetch(
             "INSERT INTO public.things SELECT * FROM "
             "jsonb_populate_recordset(NULL::public.things, $1) RETURNING to_jsonb(things)::text",

@@ -45,6 +45,7 @@ class ModelStore:
         requests: settled requests.
         busy: rows that other transactions hold.
         refuses: tells of a write that Postgres would refuse.
+        trigger: makes of the fields of a row what Postgres is to store.
     """
 
     def __init__(self, schema: Schema, ts: int = 100) -> None:
@@ -56,6 +57,7 @@ class ModelStore:
         self.requests: dict[RequestId, Settled] = {}
         self.busy: set[tuple[str, str]] = set()
         self.refuses: Callable[[RowWrite], bool] = lambda write: False
+        self.trigger: Callable[[Fields], Fields] = lambda fields: fields
 
     # --- what anybody with psql does
 
@@ -177,7 +179,7 @@ class ModelStore:
             before = state.pop((write.table, write.id), None)
             after: Fields | None = None
             if write.kind != "delete":
-                after = decode_image(table, orjson.dumps(write.row))
+                after = self.trigger(decode_image(table, orjson.dumps(write.row)))
                 state[write.table, write.id] = after
             changes.append(change(table, before, after))
         commit = self._append(state, tuple(changes))

@@ -27,7 +27,6 @@ from parley.store.types import (
     Batch,
     BatchOutcome,
     Commit,
-    Committed,
     LoadRequest,
     LoadResult,
     RequestId,
@@ -157,9 +156,8 @@ class Rig:
         batch = self.batches[-1]
         assert self.is_flying
         found = outcome or self.store.commit(batch)
-        own = found.commit if isinstance(found, Committed) and batch.must_commit else None
         self.is_flying = False
-        self.engine.batch_landed(found, own)
+        self.engine.batch_landed(found)
         return found
 
     def tail(self, count: int | None = None) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from parley.engine.memory import Installed, Memory
+from parley.engine.overlay import Overlay
 from parley.engine.runner import Failed, Returned, RunOutcome, drive
-from parley.engine.transaction import Limits, Overlay, RunTransaction
+from parley.engine.transaction import Limits, RunTransaction
 from parley.functions.database import DatabaseWriter
 from parley.functions.pagination import Pager
 from parley.store.tables import Schema

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 
 from parley.store.postgres import PostgresStore
-from parley.store.rows import encode_row
+from parley.store.rows import encode_document
 from parley.store.tables import Schema
 from parley.store.types import Batch, BatchEntry, Commit, RequestId, RowWrite
 
@@ -60,7 +60,7 @@ def user_fields(**fields: Any) -> dict[str, Any]:
 
 def write(schema: Schema, kind: Any, table: str, fields: Mapping[str, Any]) -> RowWrite:
     """Return the write of one row."""
-    row = {} if kind == "delete" else encode_row(schema.tables[table], fields)
+    row = {} if kind == "delete" else encode_document(schema.tables[table], fields)[0]
     return RowWrite(table, fields["_id"], kind, row)
 
 

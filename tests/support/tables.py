@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from parley.store.rows import encode_row
+from parley.store.rows import encode_document
 from parley.store.tables import (
     CREATION_FIELD,
     ID_FIELD,
@@ -90,7 +90,7 @@ def note(number: int, owner: str = "ann", **fields: Any) -> dict[str, Any]:
 
 def image(table: Table, fields: Fields) -> bytes:
     """Return what `to_jsonb(row)` gives."""
-    row = dict.fromkeys(table.by_name) | encode_row(table, fields)
+    row = encode_document(table, fields)[0]
     return orjson.dumps(row)
 
 

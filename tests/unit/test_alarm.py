@@ -10,10 +10,12 @@ from parley.engine.alarm import Alarm, Overrun
 @pytest.fixture
 def alarm(monkeypatch):
     monkeypatch.setattr("parley.engine.alarm.MAX_RUN_S", 0.05)
+    monkeypatch.setattr("parley.engine.alarm._LOOK_S", 0.01)
     before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
     alarm = Alarm()
     alarm.install()
     yield alarm
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
     signal.setitimer(signal.ITIMER_REAL, *timer)  # the test runner's own, if it has one
 
@@ -41,12 +43,19 @@ def test_an_alarm_that_is_disarmed_does_not_ring(alarm):
     alarm.arm()
     alarm.disarm()
 
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    time.sleep(0.1)
 
 
 def test_a_ring_that_comes_late_ends_nothing(alarm):
     alarm.arm()
     alarm.disarm()
+
+    signal.raise_signal(signal.SIGALRM)
+
+
+def test_a_ring_that_comes_early_ends_nothing(alarm, monkeypatch):
+    monkeypatch.setattr("parley.engine.alarm.MAX_RUN_S", 1000.0)
+    alarm.arm()
 
     signal.raise_signal(signal.SIGALRM)
 

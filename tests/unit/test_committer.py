@@ -23,6 +23,7 @@ from parley.errors import (
 )
 from parley.store.types import (
     AlreadySettled,
+    BatchOutcome,
     Busy,
     Committed,
     Conflicted,
@@ -597,7 +598,7 @@ def test_a_batch_holds_so_many_bytes_and_one_mutation_more() -> None:
     assert sizes(rig) == [2, 2]
 
 
-def test_slow_mutations_make_short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_mutations_hold_up_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = ready(Rig())
     now_ms = rig.engine._next_creation_us
 
@@ -608,9 +609,15 @@ def test_slow_mutations_make_short_batches(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(rig.engine, "_next_creation_us", slow)
     for n in range(5):
         rig.submit("bump", str(n), id=uuid(100 + n))
-    rig.run()
+    rig.turn()
+    ran = []
+    while not rig.engine.committer.is_idle:
+        before = rig.engine.stats.mutation_runs
+        rig.step()
+        ran.append(rig.engine.stats.mutation_runs - before)
+        rig.turn()
 
-    assert max(sizes(rig)) == 2
+    assert max(ran) == 2
 
 
 def test_a_mutation_that_deletes_a_parent_runs_alone() -> None:
@@ -669,7 +676,7 @@ def test_a_load_that_nobody_waits_for_any_more_is_passed_over() -> None:
     rig = Rig()
     [ticket] = bumps(rig, "a")
     rig.step()
-    [mutation] = rig.engine.committer._parked
+    [mutation] = rig.engine.committer._waiting._parked
     rig.engine.committer.load_failed(mutation, DatabaseDown("gone"))
 
     rig.engine.committer.load_failed(mutation, DatabaseDown("gone again"))
@@ -773,6 +780,207 @@ def test_a_lane_that_waits_for_the_log_does_not_spin() -> None:
     wake = rig.engine.committer.next_wake()
     assert wake is not None
     assert wake > rig.clock.monotonic()
+
+
+# --- running ahead
+
+
+def ahead(rig: Rig, *, then: Any = None) -> tuple[Ticket, Ticket]:
+    """Send one bump of row 1; then, with `then` done, let another run ahead on it."""
+    [first] = bumps(rig, "a")
+    rig.step()
+    if then is not None:
+        then()
+    [second] = bumps(rig, "b")
+    runs = rig.engine.stats.mutation_runs
+    rig.step()
+    assert rig.engine.stats.mutation_runs == runs + 1
+    return first, second
+
+
+def runs_since(rig: Rig, before: int) -> int:
+    return rig.engine.stats.mutation_runs - before
+
+
+def test_the_next_batch_runs_on_the_one_in_flight_and_goes_out_as_that_lands() -> None:
+    rig = ready(Rig())
+    first, second = ahead(rig)
+    runs = rig.engine.stats.mutation_runs
+    outcome = rig.land()
+    assert isinstance(outcome, Committed)
+
+    batch = rig.engine.next_batch()
+
+    assert batch is not None
+    assert batch.head == outcome.commit.ts > rig.engine.memory.ts
+    assert [write.row["rank"] for write in batch.writes] == [2]
+    rig.is_flying = True
+    rig.batches.append(batch)
+    rig.run()
+    assert (first.value, second.value, rank(rig)) == (1, 2, 2)
+    assert runs_since(rig, runs) == 0
+
+
+def test_a_row_made_by_the_batch_in_flight_is_updated_by_the_next() -> None:
+    rig = ready(Rig())
+    ahead(rig)
+    rig.land()
+    rig.step()
+
+    assert [[write.kind for write in batch.writes] for batch in rig.batches] == [
+        ["insert"],
+        ["update"],
+    ]
+
+
+def test_what_waits_joins_a_batch_that_ran_ahead_once_memory_is_there() -> None:
+    rig = ready(Rig())
+    ahead(rig)
+    rig.land()
+    [third] = bumps(rig, "c")
+    rig.run()
+
+    assert sizes(rig) == [1, 2]
+    assert third.value == 3
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Unknown("connection lost"),
+        DOWN,
+        IN_THE_WAY,
+        Refused("23505", "not wanted"),
+        Busy(frozenset({("notes", uuid(1))})),
+    ],
+)
+def test_what_stood_on_a_batch_that_failed_runs_again_behind_it(outcome: BatchOutcome) -> None:
+    rig = ready(Rig())
+    first, second = ahead(rig)
+
+    rig.land(outcome)
+    rig.run()
+
+    assert sorted([first.value, second.value]) == [1, 2]
+    assert rank(rig) == 2
+    # One that rests lets others go first.
+    assert isinstance(outcome, Busy) or outcome is IN_THE_WAY or first.value == 1
+
+
+def test_what_stood_on_a_batch_that_came_out_otherwise_runs_again() -> None:
+    rig = ready(Rig())
+    rig.store.trigger = lambda fields: {**fields, "rank": 10 * fields["rank"]}
+    first, second = ahead(rig)
+
+    rig.run()
+
+    assert (first.value, second.value) == (1, 11)
+
+
+def test_others_that_changed_nothing_it_read_do_not_stop_what_ran_ahead() -> None:
+    rig = ready(Rig())
+    first, second = ahead(rig)
+    runs = rig.engine.stats.mutation_runs
+    rig.write(note(7))
+
+    rig.run()
+
+    assert (first.value, second.value) == (1, 2)
+    assert runs_since(rig, runs) == 0
+    assert rig.batches[-1].head == rig.batches[0].head + 20
+
+
+def test_others_that_changed_what_it_read_make_it_run_again() -> None:
+    rig = ready(Rig(note(2, rank=5)))
+    rig.submit("fail", "warm it", id=uuid(2), has_session=False)
+    rig.run()
+    rig.batches.clear()
+    bumps(rig, "a")
+    rig.step()
+    [second] = bumps(rig, "b", row=2)
+    rig.step()
+    rig.write(note(2, rank=50))
+
+    rig.run()
+
+    assert second.value == 51
+    assert len(rig.batches) == 2, "it was known without asking Postgres"
+
+
+def test_a_batch_that_only_asked_hides_nobodys_commit_from_what_ran_ahead() -> None:
+    rig = ready(Rig(note(1, rank=1), note(2, rank=5)))
+    rig.submit("fail", "warm it", id=uuid(2), has_session=False)
+    rig.run()
+    rig.batches.clear()
+    rig.submit("fail", "a", id=uuid(1))
+    rig.step()
+    [second] = bumps(rig, "b", row=2)
+    rig.step()
+    rig.write(note(2, rank=50))
+
+    rig.run()
+
+    assert second.value == 51
+
+
+def test_nothing_runs_ahead_where_memory_has_moved() -> None:
+    rig = ready(Rig())
+    bumps(rig, "a")
+    rig.step()
+    rig.write(note(7))
+    rig.tail()
+    bumps(rig, "b")
+    runs = rig.engine.stats.mutation_runs
+
+    rig.step()
+
+    assert runs_since(rig, runs) == 0
+    rig.run()
+    assert rank(rig) == 2
+
+
+def test_nothing_runs_ahead_of_what_postgres_deletes_by_itself() -> None:
+    rig = ready(Rig())
+    rig.store.write(("parents", uuid(9), {"_id": uuid(9), "_creationTime": 1, "name": "p"}))
+    rig.run()
+    rig.submit("parentName", "warm", id=uuid(9))
+    rig.run()
+    rig.submit("removeParent", "a", id=uuid(9))
+    rig.step()
+    [second] = bumps(rig, "b")
+    runs = rig.engine.stats.mutation_runs
+
+    rig.step()
+
+    assert runs_since(rig, runs) == 0
+    rig.run()
+    assert second.value == 1
+
+
+def test_what_ran_ahead_for_too_long_is_given_up() -> None:
+    rig = ready(Rig())
+    bumps(rig, "a")
+    rig.step()
+    late = rig.submit("bump", "b", id=uuid(1), timeout_s=1.0)
+    rig.step()
+
+    rig.clock.advance(2.0)
+    rig.engine.advance()
+
+    assert isinstance(late.error, TimedOut)
+    rig.run()
+    assert rank(rig) == 1
+
+
+def test_another_database_makes_everything_run_again() -> None:
+    rig = ready(Rig())
+    first, second = ahead(rig)
+
+    rig.engine.committer.reincarnated()
+    rig.land()
+    rig.run()
+
+    assert (first.value, second.value, rank(rig)) == (1, 2, 2)
 
 
 # --- everything at once

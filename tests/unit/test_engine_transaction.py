@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley.engine.transaction import Overlay, net_writes
 from parley.errors import LimitExceeded, ValueInvalid, WriteRejected
 from parley.functions.database import DatabaseWriter
+from parley.store.rows import encode_document
 from parley.store.tables import END, START, Cut
 from parley.store.types import LoadRequest, RowWrite
 from tests.support.running import NEW_ID, Runner, Use
-from tests.support.tables import NOTES, SCHEMA, image, note, uuid
+from tests.support.tables import NOTES, SCHEMA, note, uuid
 
 DB = DatabaseWriter
 
@@ -107,23 +107,7 @@ def test_scans_give_what_they_would_if_the_writes_were_committed(
 
 
 def as_document(fields: dict[str, Any]) -> Any:
-    from parley.store.rows import decode_row
-
-    return decode_row(NOTES, image(NOTES, fields))[1]
-
-
-def test_rolling_back_leaves_no_trace() -> None:
-    overlay = Overlay()
-    overlay.put("notes", "a", None)
-    mark = overlay.mark()
-    overlay.put("notes", "a", as_document(note(1)))
-    overlay.put("notes", "b", None)
-    assert overlay.written_since(mark) == {("notes", "a"), ("notes", "b")}
-
-    overlay.roll_back(mark)
-
-    assert overlay.rows == {"notes": {"a": None}}
-    assert overlay.written_since(mark) == frozenset()
+    return encode_document(NOTES, fields)[1]
 
 
 # --- what a run depends on
@@ -375,7 +359,7 @@ def test_what_postgres_would_refuse_is_refused_before_it_gets_there(
 
 def effect(runner: Runner, use: Use) -> list[RowWrite]:
     runner.value(use)
-    return list(net_writes(runner.memory, runner.overlay))
+    return list(runner.overlay.net_writes())
 
 
 def test_a_row_made_and_deleted_again_is_no_write() -> None:

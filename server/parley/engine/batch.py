@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from parley.engine.memory import Memory
+from parley.engine.overlay import Overlay
 from parley.engine.runner import Ended, Failed, Returned
-from parley.engine.transaction import Overlay, net_writes
 from parley.errors import FunctionFailed, LimitExceeded, ParleyError, RequestReused
 from parley.functions.context import Entropy
 from parley.functions.registry import Function
 from parley.identity import Identity
 from parley.store.tables import Schema
-from parley.store.types import Batch, BatchEntry, RequestId, Settled
+from parley.store.types import BatchEntry, RequestId, Settled
 from parley.values import encode
 
 
@@ -132,14 +131,8 @@ def entry_of(
     return Entry(mutation, ended, reads, result, rows, len(result) + size_bytes)
 
 
-def batch_of(memory: Memory, overlay: Overlay, entries: list[Entry]) -> Batch:
-    """Return the batch of these entries, which ran one after another on memory and `overlay`."""
-    sent = tuple(_batch_entry(entry) for entry in entries)
-    must_commit = any(entry.is_kept for entry in sent)
-    return Batch(memory.ts, sent, net_writes(memory, overlay), must_commit=must_commit)
-
-
-def _batch_entry(entry: Entry) -> BatchEntry:
+def batch_entry(entry: Entry) -> BatchEntry:
+    """Return what Postgres is told of a run."""
     mutation = entry.mutation
     # A failure leaves no trace; nor does a call without a session that wrote nothing, for nobody
     # can send it again. Still both may be repeats: of a commit whose outcome never reached us.

@@ -1,34 +1,36 @@
 """Turns waiting mutations into batches, and what Postgres says of a batch into answers.
 
-Mutations run one after another on memory plus the writes of those before them in the batch, so
-within a node there are no conflicts. One batch is in flight at a time; the next gathers meanwhile.
-A failure is an answer too: it is checked, like a success, against what others have committed since
-the snapshot it is based on. Pure: the engine hands in outcomes and time.
+Mutations run one after another on memory plus the writes of those before them, so within a node
+there are no conflicts. One batch is in flight at a time. Meanwhile the next is run ahead, on the
+writes of the one in flight; if Postgres makes anything else of those, it is run again. A failure is
+an answer too: it is checked, like a success, against what others have committed since the snapshot
+it is based on. Pure: the engine hands in outcomes and time.
 
-    submit -> waiting (behind its session) -> ready -> in a batch -> committed -> answered
+    submit -> waiting (behind its session) -> ready -> run -> in flight -> committed -> answered
                                                 ^  parked (rows missing, rows busy)  |
                                                 +------------------------------------+
 """
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
-from parley.engine.batch import Answer, Entry, Mutation, batch_of, entry_of, replayed
+from parley.engine.batch import Answer, Entry, Mutation, entry_of, replayed
 from parley.engine.failures import refusal
+from parley.engine.gathering import Flight, Gathering
 from parley.engine.memory import Memory
+from parley.engine.overlay import Overlay
 from parley.engine.runner import Ended
-from parley.engine.transaction import Overlay
+from parley.engine.waiting import WaitingRoom
 from parley.errors import Conflict, ParleyError, ShuttingDown, TimedOut
 from parley.store.types import (
     AlreadySettled,
     Batch,
     BatchOutcome,
     Busy,
+    Commit,
     Committed,
     Conflicted,
     LoadRequest,
@@ -44,25 +46,10 @@ MAX_BATCH_BYTES: Final = 1 << 20
 MAX_BATCH_S: Final = 0.02
 MAX_CONFLICTS: Final = 16
 _SOLO_AFTER_CONFLICTS: Final = 3
-_BACKOFF_S: Final = 0.005
-_MAX_BACKOFF_S: Final = 0.5
 _EXPIRY_S: Final = 0.1
 # SQLSTATEs that say: somebody stood in the way of these rows, or they took too long. Not: Postgres
 # is down or full, which halving a batch does not help.
 _IN_THE_WAY: Final = ("40", "55", "57014")
-
-
-@dataclass(slots=True)
-class _Flight:
-    batch: Batch
-    entries: list[Entry]
-    is_landed: bool = False
-    is_of_another_past: bool = False
-    answers: list[tuple[Mutation, Answer]] = field(default_factory=list)
-
-    @property
-    def mutations(self) -> list[Mutation]:
-        return [entry.mutation for entry in self.entries]
 
 
 Run = Callable[[Mutation, Overlay], tuple[Ended | LoadRequest, frozenset[str]]]
@@ -91,15 +78,13 @@ class Committer:
         self._max_queue = max_queue
         self._max_result_bytes = max_result_bytes
         self._monotonic = monotonic
-        self._sessions: dict[tuple[str, str], deque[Mutation]] = {}
-        self._ready: deque[Mutation] = deque()
-        self._resting: list[tuple[float, Mutation]] = []
-        self._parked: set[Mutation] = set()
-        self._flight: _Flight | None = None
+        self._waiting = WaitingRoom()
+        self._flight: Flight | None = None
+        self._ahead: Gathering | None = None
+        self._unanswered: deque[tuple[int, list[tuple[Mutation, Answer]]]] = deque()
         self._max_batch = MAX_BATCH
         self._not_before = 0.0
         self._settled: list[tuple[Mutation, Answer]] = []
-        self._jitter = random.Random()  # noqa: S311 (spreads retries)
         self._next_expiry = 0.0
         self.min_ts = 0
         self._lookup: RequestId | None = None
@@ -108,17 +93,18 @@ class Committer:
         self._refusal: tuple[Mutation, int, str, str] | None = None
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._sessions.values())
+        return len(self._waiting)
 
     @property
     def is_full(self) -> bool:
         """Whether no more mutations should be taken."""
-        return len(self._ready) + len(self._resting) + len(self._parked) >= self._max_queue
+        ahead = 0 if self._ahead is None else len(self._ahead.entries)
+        return self._waiting.size + ahead >= self._max_queue
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is waiting, running, or unanswered."""
-        return not self._sessions and self._flight is None and not self._settled
+        return self._waiting.is_empty and self._flight is None and not self._settled
 
     @property
     def is_overtaken(self) -> bool:
@@ -127,38 +113,41 @@ class Committer:
 
     def submit(self, mutation: Mutation) -> None:
         """Take a mutation; it runs after those of its session taken before."""
-        queue = self._sessions.setdefault(mutation.session, deque())
-        queue.append(mutation)
-        if len(queue) == 1:
-            self._ready.append(mutation)
+        self._waiting.enter(mutation)
 
     def loaded(self, mutation: Mutation) -> None:
         """Take a mutation back whose missing rows have arrived."""
-        if mutation in self._parked:
-            self._parked.discard(mutation)
-            self._ready.appendleft(mutation)
+        if self._waiting.unpark(mutation):
+            self._waiting.back([mutation])
 
     def load_failed(self, mutation: Mutation, error: ParleyError) -> None:
         """Answer a mutation whose missing rows cannot be had."""
-        if mutation in self._parked:
-            self._parked.discard(mutation)
+        if self._waiting.unpark(mutation):
             self._settled.append((mutation, Answer(error=error)))
 
     # --- batches out
 
     def next_batch(self, now: float) -> Batch | None:
         """Run ready mutations and return the batch to commit; None when there is none."""
-        self._wake(now)
-        if self._flight is not None or self._lookup is not None:
+        self._waiting.wake(now)
+        if self._lookup is not None:
             return None
-        if now < self._not_before or self._memory.ts < self.min_ts:
+        if self._flight is not None:
+            self._run_ahead(self._flight)
             return None
-        entries, overlay = self._run_ready()
-        if not entries:
+        if now < self._not_before:
             return None
-        batch = batch_of(self._memory, overlay, entries)
-        self._flight = _Flight(batch, entries)
-        return batch
+        gathered = self._ran_ahead()
+        if gathered is None:
+            if self._ahead is not None or self._memory.ts < self.min_ts:
+                return None
+            gathered = Gathering.on(self._memory)
+        if gathered.stands_on(self._memory):
+            self._gather(gathered)
+        if not gathered.entries:
+            return None
+        self._flight = Flight(gathered.batch(), gathered)
+        return self._flight.batch
 
     def take_lookup(self) -> RequestId | None:
         """Return, once, a request to look up in Postgres before the next batch can be run."""
@@ -167,35 +156,71 @@ class Committer:
         self._is_looking_up = True
         return self._lookup
 
-    def _run_ready(self) -> tuple[list[Entry], Overlay]:
-        overlay = Overlay()
-        entries: list[Entry] = []
-        size = 0
+    def _run_ahead(self, flight: Flight) -> None:
+        """Run what is ready on the writes of the batch in flight, while memory holds its head."""
+        if not flight.gathered.stands_on(self._memory) or flight.gathered.may_cascade:
+            return
+        if self._ahead is None:
+            self._ahead = Gathering.on(self._memory, flight.gathered.overlay)
+        if self._ahead.stands_on(self._memory):
+            self._gather(self._ahead, is_ahead=True)
+
+    def _ran_ahead(self) -> Gathering | None:
+        """Return what was run ahead, if it can be sent now; it stays where memory lags behind."""
+        ahead = self._ahead
+        if ahead is None or (ahead.base_ts and self._memory.ts < self.min_ts):
+            return None
+        if not ahead.catch_up(self._memory):
+            self._forget_ahead()
+            return None
+        self._ahead = None
+        return ahead
+
+    def _forget_ahead(self) -> None:
+        """Let what was run ahead run again."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            self._waiting.back(ahead.mutations)
+
+    def _gather(self, gathering: Gathering, *, is_ahead: bool = False) -> None:
+        """Run what is ready; each on what those before it wrote."""
         # Sockets and timers wait while mutations run.
         deadline = self._monotonic() + MAX_BATCH_S
-        while self._ready and len(entries) < self._max_batch and size < MAX_BATCH_BYTES:
-            if entries and self._monotonic() > deadline:
+        is_first = True
+        while self._waiting.ready and self._has_room(gathering):
+            if not is_first and self._monotonic() > deadline:
                 break
-            mutation = self._ready[0]
+            is_first = False
+            mutation = self._waiting.ready[0]
             is_solo = mutation.conflicts >= _SOLO_AFTER_CONFLICTS or mutation.refusals > 0
-            if is_solo and entries:
+            if is_solo and (is_ahead or gathering.entries):
                 break
-            self._ready.popleft()
-            mark = overlay.mark()
-            entry = self._run_one(mutation, overlay)
-            if entry is None:
-                continue
-            if entry.may_cascade(self._memory.schema, overlay):
-                is_solo = True
-                if entries:
-                    overlay.roll_back(mark)
-                    self._ready.appendleft(mutation)
-                    break
-            entries.append(entry)
-            size += entry.size_bytes
-            if is_solo:
-                break
-        return entries, overlay
+            self._waiting.ready.popleft()
+            self._join(gathering, mutation)
+            gathering.is_closed = gathering.is_closed or is_solo
+
+    def _has_room(self, gathering: Gathering) -> bool:
+        return (
+            not gathering.is_closed
+            and len(gathering.entries) < self._max_batch
+            and gathering.size_bytes < MAX_BATCH_BYTES
+        )
+
+    def _join(self, gathering: Gathering, mutation: Mutation) -> None:
+        """Run a mutation; what deletes a parent stays by itself."""
+        overlay = gathering.overlay
+        mark = overlay.mark()
+        entry = self._run_one(mutation, overlay)
+        if entry is None:
+            return
+        if entry.may_cascade(gathering.schema, overlay):
+            gathering.is_closed = True
+            if gathering.entries:
+                overlay.roll_back(mark)
+                self._waiting.back([mutation])
+                return
+            gathering.may_cascade = True
+        gathering.add(entry)
 
     def _run_one(self, mutation: Mutation, overlay: Overlay) -> Entry | None:
         if mutation.is_unwanted():
@@ -205,32 +230,23 @@ class Committer:
         ended, reads = self._run(mutation, overlay)
         if isinstance(ended, LoadRequest):
             overlay.roll_back(mark)
-            self._parked.add(mutation)
+            self._waiting.park(mutation)
             self._want(ended, mutation)
             return None
         return entry_of(mutation, ended, reads, overlay, mark, self._max_result_bytes)
 
-    def _wake(self, now: float) -> None:
-        due = [mutation for at, mutation in self._resting if at <= now]
-        if due:
-            self._resting = [(at, m) for at, m in self._resting if at > now]
-            self._ready.extendleft(reversed(due))
-
     # --- outcomes in
 
-    def landed(self, outcome: BatchOutcome, now: float) -> None:
-        """Take what became of the batch in flight."""
-        flight = self._flight
+    def landed(self, outcome: BatchOutcome, now: float) -> Commit | None:
+        """Take what became of the batch in flight; return its log entry, where it has one."""
+        flight, self._flight = self._flight, None
         assert flight is not None  # noqa: S101
         if flight.is_of_another_past:
             outcome = Unknown("the database was replaced meanwhile")
+        if isinstance(outcome, Committed):
+            return self._committed(flight, outcome.commit)
+        self._forget_ahead()  # it stands on what did not happen
         match outcome:
-            case Committed(commit):
-                self._max_batch = min(MAX_BATCH, self._max_batch * 2)
-                self.min_ts = max(self.min_ts, commit.ts)
-                flight.is_landed = True
-                flight.answers = [(e.mutation, e.answer(commit.ts)) for e in flight.entries]
-                return
             case Conflicted(indexes, head):
                 self._conflicted(flight, indexes, head, now)
             case Busy(rows):
@@ -244,8 +260,8 @@ class Committer:
             case Transient() | Unknown():
                 # Safe to run again whatever became of it: the request rows let it happen once only.
                 self._pause(flight, now)
-                self._requeue(flight.mutations)
-        self._flight = None
+                self._waiting.back(flight.gathered.mutations)
+        return None
 
     def reincarnated(self) -> None:
         """Hear that the database is another: what was promised of the old one holds no more.
@@ -254,19 +270,31 @@ class Committer:
         requests what survived.
         """
         self.min_ts = 0
-        flight = self._flight
-        if flight is not None and flight.is_landed:
-            self._flight = None
-            self._requeue(flight.mutations)
-        elif flight is not None:
-            flight.is_of_another_past = True
+        self._forget_ahead()
+        if self._flight is not None:
+            self._flight.is_of_another_past = True
+        while self._unanswered:
+            _, answers = self._unanswered.pop()
+            self._waiting.back([mutation for mutation, _ in answers])
 
-    def _conflicted(self, flight: _Flight, indexes: frozenset[int], head: int, now: float) -> None:
+    def _committed(self, flight: Flight, commit: Commit) -> Commit | None:
+        self._max_batch = min(MAX_BATCH, self._max_batch * 2)
+        self.min_ts = max(self.min_ts, commit.ts)
+        answers = [(entry.mutation, entry.answer(commit.ts)) for entry in flight.gathered.entries]
+        self._unanswered.append((commit.ts, answers))
+        known = flight.recognised(commit)
+        if known is None:
+            self._forget_ahead()
+        elif self._ahead is not None:
+            self._ahead.base_landed(flight, commit)
+        return (known or commit) if flight.batch.must_commit else None
+
+    def _conflicted(self, flight: Flight, indexes: frozenset[int], head: int, now: float) -> None:
         self.min_ts = max(self.min_ts, head)
         if head <= flight.batch.head:
             self._pause(flight, now)  # no commit that could be waited for tells what changed
         again = []
-        for index, entry in enumerate(flight.entries):
+        for index, entry in enumerate(flight.gathered.entries):
             entry.mutation.conflicts += index in indexes
             if entry.mutation.conflicts > MAX_CONFLICTS:
                 error = Conflict(
@@ -276,44 +304,44 @@ class Committer:
                 self._settled.append((entry.mutation, Answer(error=error, ts=self._memory.ts)))
             else:
                 again.append(entry.mutation)
-        self._requeue(again)
+        self._waiting.back(again)
 
-    def _busy(self, flight: _Flight, rows: frozenset[tuple[str, str]], now: float) -> None:
+    def _busy(self, flight: Flight, rows: frozenset[tuple[str, str]], now: float) -> None:
         again = []
-        for entry in flight.entries:
+        for entry in flight.gathered.entries:
             if entry.rows & rows:
-                self._rest(entry.mutation, now)
+                self._waiting.rest(entry.mutation, now)
             else:
                 again.append(entry.mutation)
-        self._requeue(again)
+        self._waiting.back(again)
 
-    def _obstructed(self, flight: _Flight, now: float) -> None:
+    def _obstructed(self, flight: Flight, now: float) -> None:
         """Let those who stand in nobody's way go on: halve the batch, rest who is alone."""
-        if len(flight.entries) > 1:
-            self._max_batch = len(flight.entries) // 2
-            self._requeue(flight.mutations)
+        if len(flight.gathered.entries) > 1:
+            self._max_batch = len(flight.gathered.entries) // 2
+            self._waiting.back(flight.gathered.mutations)
         else:
-            self._rest(flight.entries[0].mutation, now)
+            self._waiting.rest(flight.gathered.entries[0].mutation, now)
 
-    def _already_settled(self, flight: _Flight, settled: tuple[Settled, ...]) -> None:
+    def _already_settled(self, flight: Flight, settled: tuple[Settled, ...]) -> None:
         known = {found.request: found for found in settled}
         again = []
-        for entry in flight.entries:
+        for entry in flight.gathered.entries:
             found = known.get(entry.mutation.request)
             if found is None:
                 again.append(entry.mutation)
             else:
                 self._settled.append((entry.mutation, replayed(entry.mutation, found)))
                 self.min_ts = max(self.min_ts, found.ts or 0)
-        self._requeue(again)
+        self._waiting.back(again)
 
-    def _refused(self, flight: _Flight, sqlstate: str, message: str) -> None:
-        if len(flight.entries) > 1:
+    def _refused(self, flight: Flight, sqlstate: str, message: str) -> None:
+        if len(flight.gathered.entries) > 1:
             # One bad row must not fail its neighbours: halve until the culprit is alone.
-            self._max_batch = len(flight.entries) // 2
-            self._requeue(flight.mutations)
+            self._max_batch = len(flight.gathered.entries) // 2
+            self._waiting.back(flight.gathered.mutations)
             return
-        [mutation] = flight.mutations
+        [mutation] = flight.gathered.mutations
         mutation.refusals += 1
         if mutation.refusals > MAX_CONFLICTS:
             self._give_up(mutation, sqlstate, message)
@@ -321,7 +349,7 @@ class Committer:
             # It may only look wrong from here, or be a repeat: look it up, and run it once more on
             # everything committed by now.
             self._lookup = mutation.request
-            self._requeue([mutation])
+            self._waiting.back([mutation])
             if mutation.refusals > 1:
                 self._refusal = (mutation, flight.batch.head, sqlstate, message)
 
@@ -334,47 +362,33 @@ class Committer:
         self._lookup, self._is_looking_up = None, False
         self.min_ts = max(self.min_ts, head)
         refused, self._refusal = self._refusal, None
-        if refused is not None and not settled and refused[0] in self._ready:
+        if refused is not None and not settled and refused[0] in self._waiting.ready:
             culprit, ran_at, sqlstate, message = refused
             if head <= ran_at:  # nobody has changed anything since: it is wrong as it stands
-                self._ready.remove(culprit)
+                self._waiting.ready.remove(culprit)
                 self._give_up(culprit, sqlstate, message)
         for found in settled:
-            mutation = next((m for m in self._ready if m.request == found.request), None)
+            mutation = self._waiting.find_ready(found.request)
             if mutation is not None:
-                self._ready.remove(mutation)
+                self._waiting.ready.remove(mutation)
                 self._settled.append((mutation, replayed(mutation, found)))
 
-    def _requeue(self, mutations: list[Mutation]) -> None:
-        self._ready.extendleft(reversed(mutations))
-
-    def _pause(self, flight: _Flight, now: float) -> None:
+    def _pause(self, flight: Flight, now: float) -> None:
         """Run no batch for a while, longer each time."""
-        self._not_before = now + self._backoff(flight.entries[0].mutation)
-
-    def _rest(self, mutation: Mutation, now: float) -> None:
-        """Leave one mutation out of batches for a while, longer each time."""
-        self._resting.append((now + self._backoff(mutation), mutation))
-
-    def _backoff(self, mutation: Mutation) -> float:
-        mutation.setbacks += 1
-        longest = min(_MAX_BACKOFF_S, _BACKOFF_S * 2 ** min(mutation.setbacks, 10))
-        return float(longest * self._jitter.uniform(0.5, 1.0))
+        self._not_before = now + self._waiting.backoff_s(flight.gathered.entries[0].mutation)
 
     # --- answers
 
     def finish(self, now: float) -> None:
         """Give the answers that memory has caught up with, and time out what waited too long."""
-        flight = self._flight
-        if flight is not None and flight.is_landed and self._memory.ts >= self.min_ts:
-            self._flight = None
-            self._settled.extend(flight.answers)
+        while self._unanswered and self._memory.ts >= self._unanswered[0][0]:
+            self._settled.extend(self._unanswered.popleft()[1])
         if now >= self._next_expiry:
             self._next_expiry = now + _EXPIRY_S
             self._expire(now)
         settled, self._settled = self._settled, []
         for mutation, answer in settled:
-            self._leave_session(mutation)
+            self._waiting.leave(mutation)
             mutation.answer(answer)
 
     def next_wake(self) -> float | None:
@@ -384,33 +398,18 @@ class Committer:
         """
         if self._settled:
             return 0.0
-        times = [at for at, _ in self._resting]
-        if self._ready or self._resting or self._parked:
+        times = self._waiting.wakes_at()
+        if self._waiting.size or self._ahead is not None:
             times.append(self._next_expiry)
         is_held = self._flight is not None or self._lookup is not None
-        if self._ready and not is_held and self._memory.ts >= self.min_ts:
+        can_go_on = self._waiting.ready or self._ahead is not None
+        if can_go_on and not is_held and self._memory.ts >= self.min_ts:
             times.append(self._not_before)
         return min(times, default=None)
 
     def _expire(self, now: float) -> None:
-        for mutation in [m for m in self._ready if m.deadline <= now]:
-            self._ready.remove(mutation)
-            self._time_out(mutation)
-        for entry in [entry for entry in self._resting if entry[1].deadline <= now]:
-            self._resting.remove(entry)
-            self._time_out(entry[1])
-        for mutation in [m for m in self._parked if m.deadline <= now]:
-            self._parked.discard(mutation)
-            self._time_out(mutation)
-
-    def _time_out(self, mutation: Mutation) -> None:
-        error = TimedOut(f"mutation {mutation.function.path} could not be committed in time")
-        self._settled.append((mutation, Answer(error=error)))
-
-    def _leave_session(self, mutation: Mutation) -> None:
-        queue = self._sessions[mutation.session]
-        queue.popleft()
-        if queue:
-            self._ready.append(queue[0])
-        else:
-            del self._sessions[mutation.session]
+        if self._ahead is not None and any(m.deadline <= now for m in self._ahead.mutations):
+            self._forget_ahead()
+        for mutation in self._waiting.take_expired(now):
+            error = TimedOut(f"mutation {mutation.function.path} could not be committed in time")
+            self._settled.append((mutation, Answer(error=error)))

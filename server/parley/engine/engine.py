@@ -28,10 +28,11 @@ from parley.engine.committer import Committer
 from parley.engine.failures import report
 from parley.engine.live import Call, LiveQueries, LiveQuery, Result
 from parley.engine.memory import Installed, Memory
+from parley.engine.overlay import Overlay
 from parley.engine.results import failure_of, result_of
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
 from parley.engine.stats import Stats
-from parley.engine.transaction import Limits, MutationIds, Overlay, Read, RunTransaction
+from parley.engine.transaction import Limits, MutationIds, Read, RunTransaction
 from parley.errors import FunctionFailed, Internal, LimitExceeded, ParleyError
 from parley.functions.context import Auth, Entropy, MutationCtx, QueryCtx
 from parley.functions.database import DatabaseReader, DatabaseWriter
@@ -183,9 +184,9 @@ class Engine:
         """Take what follows in the log; what memory has from its own batches is skipped."""
         self._incoming.extend(commits)
 
-    def batch_landed(self, outcome: BatchOutcome, own: Commit | None) -> None:
+    def batch_landed(self, outcome: BatchOutcome) -> None:
         """Take what became of the batch in flight, and its log entry if it follows memory's ts."""
-        self.committer.landed(outcome, self._clock.monotonic())
+        own = self.committer.landed(outcome, self._clock.monotonic())
         newest = self._incoming[-1].ts if self._incoming else self.memory.ts
         if own is not None and own.prev_ts == newest:
             self._incoming.append(own)

@@ -17,6 +17,7 @@ from parley.engine.ranges import Found, Range, Row, Suffix
 from parley.store.rows import decode_row
 from parley.store.tables import END, START, Cut, Index, Schema, Table, suffix_between
 from parley.store.types import Change, Commit, LoadRequest, LoadResult, Order
+from parley.values import Document
 
 _BY_ID: Final = "by_id"
 _RANGE_BYTES: Final = 400
@@ -53,8 +54,7 @@ class Touched:
     @cached_property
     def after(self) -> Row | None:
         """The row after the commit."""
-        image = self.change.image
-        return None if image is None else _decode(self.table, image)
+        return _row_of(self.table, self.change)
 
 
 class Memory:
@@ -136,18 +136,19 @@ class Memory:
         held = self._ranges.get((table, index, prefix))
         return held is not None and held.covers(lower, upper)
 
-    def is_unchanged(self, keys: frozenset[str], since: int) -> bool:
-        """Tell whether nothing under these keys changed after `since`; False when not known."""
+    def is_unchanged(self, keys: frozenset[str], since: int, *, besides: int = 0) -> bool:
+        """Tell whether nothing under these keys changed after `since`; False when not known.
+
+        What the commit `besides` changed does not count.
+        """
         if not self._history_start <= since <= self.ts:
             return False
-        return not any(
-            commit.ts > since
-            and (
-                any(key.partition("/")[0] in commit.resets for key in keys)
-                or any(c.table in keys or not keys.isdisjoint(c.keys) for c in commit.changes)
-            )
-            for commit in self._history
-        )
+        for commit in reversed(self._history):
+            if commit.ts <= since:
+                break
+            if commit.ts != besides and _meets(commit, keys):
+                return False
+        return True
 
     # --- moving forward
 
@@ -189,8 +190,9 @@ class Memory:
             for change in commit.changes:
                 if change.table == request.table:
                     rows.pop(change.id, None)
-                    if change.image is not None:
-                        rows[change.id] = _decode(table, change.image)
+                    row = _row_of(table, change)
+                    if row is not None:
+                        rows[change.id] = row
         self._fill(table, index, request.prefix, lower, upper, rows)
         return Installed.DONE
 
@@ -294,9 +296,26 @@ class Memory:
             self._history_start = oldest.ts
 
 
+def _row_of(table: Table, change: Change) -> Row | None:
+    if change.document is not None:
+        return _row(change.id, change.document, None)
+    return None if change.image is None else _decode(table, change.image)
+
+
 def _decode(table: Table, image: bytes) -> Row:
-    row_id, document, fault = decode_row(table, image)
+    return _row(*decode_row(table, image))
+
+
+def _row(row_id: str, document: Document, fault: str | None) -> Row:
     return Row(row_id, document, 2 * len(document.json) + 300, fault)
+
+
+def _meets(commit: Commit, keys: frozenset[str]) -> bool:
+    if commit.resets and any(key.partition("/")[0] in commit.resets for key in keys):
+        return True
+    return any(
+        change.table in keys or not keys.isdisjoint(change.keys) for change in commit.changes
+    )
 
 
 def _size_of(commit: Commit) -> int:

@@ -41,7 +41,6 @@ from parley.store.types import (
     ONCE,
     Batch,
     BatchOutcome,
-    Committed,
     LoadRequest,
     RequestId,
     Store,
@@ -375,10 +374,10 @@ class Node:
             # Whatever it was, the fate of the batch is not known; its request rows settle it.
             log.exception("a commit failed")
             outcome = Unknown(str(error))
-        own = outcome.commit if isinstance(outcome, Committed) and batch.must_commit else None
         if isinstance(outcome, Unknown):
             self.follower.want(batch.head + 1)  # if it did happen, the log alone tells
-        self.engine.batch_landed(outcome, own)
+        self.engine.batch_landed(outcome)
+        self._send_batch()  # first of all: Postgres is idle
         self.wake()
 
     async def _look_up(self, request: RequestId) -> None:

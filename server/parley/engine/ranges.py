@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from parley.store.tables import Cut
+from parley.store.tables import END, START, Cut
 from parley.store.types import Order
 from parley.values import Document
 
@@ -142,6 +142,8 @@ class Range:
         self, lower: Cut, upper: Cut, limit: int | None
     ) -> tuple[Found, tuple[Cut, Cut] | None]:
         for lo, hi in self.segments:
+            if lo is START and hi is END and lower is START and upper is END:
+                return self._found(0, len(self.rows) if limit is None else limit), None
             if lower.precedes(lo) or not lower.precedes(hi):
                 continue
             stop = hi if hi.precedes(upper) else upper

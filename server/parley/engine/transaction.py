@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from parley.clock import Clock, uuid7
 from parley.engine.memory import Memory
+from parley.engine.overlay import Overlay
 from parley.engine.ranges import Row
 from parley.errors import LimitExceeded, ValueInvalid, WriteRejected
 from parley.functions.context import Entropy
@@ -25,7 +26,7 @@ from parley.store.tables import (
     order_value,
     suffix_between,
 )
-from parley.store.types import LoadRequest, RowWrite
+from parley.store.types import LoadRequest
 from parley.values import Document
 
 _BY_ID: Final = "by_id"
@@ -68,53 +69,6 @@ class Read:
         """Return what somebody depends on who could not read what this asked for."""
         table, index, prefix = request.table, request.index, request.prefix
         return cls(table, table, index, prefix, request.after, request.before)
-
-
-class Overlay:
-    """Writes that memory does not hold yet: of this run, and of earlier ones in the same batch.
-
-    Attributes:
-        rows: table -> row id -> newest version; None says that it is deleted.
-        encoded: (table, row id) -> the columns of that version, ready to be sent.
-    """
-
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, Document | None]] = {}
-        self.encoded: dict[tuple[str, str], dict[str, Any]] = {}
-        self._undo: list[tuple[str, str, bool, Document | None, dict[str, Any]]] = []
-
-    def put(
-        self,
-        table: str,
-        row_id: str,
-        document: Document | None,
-        row: dict[str, Any] | None = None,
-    ) -> None:
-        """Set the newest version of a row; `row` is the document by columns."""
-        rows, key = self.rows.setdefault(table, {}), (table, row_id)
-        before = self.encoded.get(key, {})
-        self._undo.append((table, row_id, row_id in rows, rows.get(row_id), before))
-        rows[row_id] = document
-        self.encoded[key] = row or {}
-
-    def mark(self) -> int:
-        """Return a place to roll back to."""
-        return len(self._undo)
-
-    def written_since(self, mark: int) -> frozenset[tuple[str, str]]:
-        """Return the (table, id) of every row put since `mark`."""
-        return frozenset([entry[:2] for entry in self._undo[mark:]])
-
-    def roll_back(self, mark: int) -> None:
-        """Undo every `put` since `mark`."""
-        while len(self._undo) > mark:
-            table, row_id, existed, document, row = self._undo.pop()
-            if existed:
-                self.rows[table][row_id] = document
-                self.encoded[table, row_id] = row
-            else:
-                del self.rows[table][row_id]
-                del self.encoded[table, row_id]
 
 
 class MutationIds:
@@ -274,32 +228,41 @@ class RunTransaction:
             # Their net effect would be an update, which leaves what a delete cascades to.
             raise WriteRejected(f"{table.name}/{row_id} was deleted by this mutation")
         creation = self._next_creation_us() / 1000
-        self._write(table, row_id, {**fields, ID_FIELD: row_id, CREATION_FIELD: creation})
+        made = {**fields, ID_FIELD: row_id, CREATION_FIELD: creation}
+        self._write(table, row_id, made, is_new=True)
         return str(row_id)
 
     def update(self, table: Table, document: Document, fields: Mapping[str, Any]) -> None:
         """Give a row exactly `fields`, and its own id and creation time."""
         kept = {ID_FIELD: document[ID_FIELD], CREATION_FIELD: document[CREATION_FIELD]}
-        self._write(table, document[ID_FIELD], {**fields, **kept})
+        self._write(table, document[ID_FIELD], {**fields, **kept}, before=document)
 
     def delete(self, table: Table, document: Document) -> None:
         """Remove a row."""
         self._write(table, document[ID_FIELD], None)
         self._deleted.add((table.name, document[ID_FIELD]))
 
-    def _write(self, table: Table, row_id: str, fields: dict[str, Any] | None) -> None:
+    def _write(
+        self,
+        table: Table,
+        row_id: str,
+        fields: dict[str, Any] | None,
+        *,
+        before: Document | None = None,
+        is_new: bool = False,
+    ) -> None:
         self._check()
         assert self.overlay is not None  # noqa: S101 (a query's ctx.db has no method that writes)
         row, document = None, None
         if fields is not None:
-            row, document = encode_document(table, fields)
+            row, document = encode_document(table, fields, before)
             self._bytes_written += len(document.json)
         self._writes += 1
         if self._writes > self._limits.max_writes:
             raise LimitExceeded(f"a mutation may write {self._limits.max_writes} documents")
         if self._bytes_written > self._limits.max_bytes_written:
             raise LimitExceeded(f"a mutation may write {self._limits.max_bytes_written} bytes")
-        self.overlay.put(table.name, row_id, document, row)
+        self.overlay.put(table.name, row_id, document, row, is_new=is_new)
 
     def _check(self) -> None:
         if self._is_closed:
@@ -335,20 +298,3 @@ def _merge(
             placed.append((suffix, newest))
     placed.sort(key=lambda pair: pair[0], reverse=scan.order == "desc")
     return [document for _, document in placed]
-
-
-def net_writes(memory: Memory, overlay: Overlay) -> tuple[RowWrite, ...]:
-    """Return what an overlay does to memory, one write per row that differs."""
-    writes: list[RowWrite] = []
-    for name, rows in overlay.rows.items():
-        table = memory.schema.tables[name]
-        for row_id, document in rows.items():
-            before = memory.row(table, row_id)
-            exists = isinstance(before, Row)
-            if document is None:
-                if exists:
-                    writes.append(RowWrite(name, row_id, "delete"))
-            else:
-                row = overlay.encoded[name, row_id]
-                writes.append(RowWrite(name, row_id, "update" if exists else "insert", row))
-    return tuple(writes)

@@ -74,8 +74,11 @@ class Query(Generic[D]):
             known = ", ".join(sorted(self._table.indexes))
             raise LookupError(f"table {self._table.name} has no index {name}; it has {known}")
         columns = index.columns[: len(equal)]
-        leading = [column.field for column in columns]
-        if equal.keys() != set(leading):
+        try:
+            values = tuple([equal[column.field] for column in columns])
+        except KeyError:
+            values = ()
+        if len(values) < len(equal):
             fields = ", ".join(column.field for column in index.columns)
             raise LookupError(
                 f"index {name} is on ({fields}): equality is for its leading fields, "
@@ -83,7 +86,6 @@ class Query(Generic[D]):
             )
         if self._lower is not START or self._upper is not END:
             raise LookupError(f"with_index({name!r}) comes before gt, gte, lt, lte and range")
-        values = tuple([equal[field] for field in leading])
         is_empty = not all(map(_is_possible, columns, values))
         return Query(
             self._transaction,

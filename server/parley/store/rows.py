@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -42,11 +42,10 @@ _DAYS_400: Final = 146_097
 _JSON_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-# What a document shows of these is what an image holds, and on the wire it looks the same. (Times
-# only on the wire.)
-_PLAIN: Final = frozenset(
-    {ColumnType.ID, ColumnType.TEXT, ColumnType.BOOL, ColumnType.INT, ColumnType.TIME}
-)
+# Of these a document shows what an image holds, and so does the wire.
+_AS_IT_IS: Final = frozenset({ColumnType.ID, ColumnType.TEXT, ColumnType.BOOL, ColumnType.INT})
+# Of these the wire shows what a document does.
+_PLAIN: Final = _AS_IT_IS | {ColumnType.TIME, ColumnType.TEXTS}
 
 # --- image to document
 
@@ -83,34 +82,21 @@ def decode_image(table: Table, image: bytes) -> dict[str, Value]:
     return {name: document[name] for name in document}
 
 
-def encode_document(table: Table, fields: Mapping[str, Any]) -> tuple[dict[str, Any], Document]:
-    """Return `encode_row(table, fields)`, and the document that Postgres will make of it.
+def is_image_of(table: Table, image: bytes, row: Mapping[str, Any]) -> bool:
+    """Tell whether a row image is the row that was sent, in every column that functions see."""
+    try:
+        raw = orjson.loads(image)
+    except orjson.JSONDecodeError:
+        return False
+    # Most tables have no other columns.
+    if raw != row and any(raw.get(name) != value for name, value in row.items()):
+        return False
+    # For Python, 1 equals 1.0 and true.
+    return all(_json(raw[name]) == _json(row[name]) for name in _layout(table).json_names)
 
-    The document is not `compact`: for what lives as long as a batch.
 
-    Raises:
-        WriteRejected: as `encode_row`.
-    """
-    row = encode_row(table, fields)
-    decoded: dict[str, Value] = {}
-    wire: dict[str, Any] = {}
-    for field, column in table.columns.items():
-        encoded = row.get(column.name)
-        if encoded is None:
-            continue
-        kind = column.type
-        if kind is ColumnType.TIME:
-            decoded[field] = wire[field] = _time_of(round(fields[field] * 1000))
-        elif kind in _PLAIN or kind is ColumnType.TEXTS:
-            decoded[field] = wire[field] = encoded
-        else:
-            try:
-                value = _DECODERS[kind](encoded)
-            except (ValueError, ValueInvalid) as error:
-                raise WriteRejected(f"{table.name}: column {column.name}: {error}") from None
-            decoded[field] = value
-            wire[field] = _wire_of(field, value)
-    return row, Document(decoded, orjson.dumps(wire, option=orjson.OPT_SORT_KEYS))
+def _json(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _document(table: Table, fields: dict[str, Value]) -> Document:
@@ -142,7 +128,7 @@ def _decode_fields(table: Table, raw: Mapping[str, Any]) -> tuple[dict[str, Valu
         if value is None:
             continue
         kind = column.type
-        if kind in _PLAIN and kind is not ColumnType.TIME:
+        if kind in _AS_IT_IS:
             fields[column.field] = value
             continue
         try:
@@ -222,28 +208,54 @@ _DECODERS: Final[dict[ColumnType, Callable[[Any], Value]]] = {
 # --- document to row
 
 
-def encode_row(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return column name -> JSON-able value for `RowWrite.row`; absent (or None) is NULL.
+def encode_document(
+    table: Table, fields: Mapping[str, Any], before: Document | None = None
+) -> tuple[dict[str, Any], Document]:
+    """Return a document as Postgres takes it, and as it will come back.
+
+    Args:
+        table: of the document.
+        fields: by wire name; None counts as absent.
+        before: a document of the row; what is the very same value is known to fit.
+
+    Returns:
+        Column name -> JSON-able value for `RowWrite.row`, with None for NULL; and the document.
 
     Raises:
         WriteRejected: an unknown field, a missing one, or a value that its column cannot hold; the
             message names the field and what was expected. Nothing that passes here can make
             Postgres refuse the types of a whole batch.
     """
+    layout = _layout(table)
+    known: Mapping[str, Any] = {} if before is None else before.fields
+    row = layout.empty.copy()
+    decoded: dict[str, Value] = {}
+    is_plain = True
     for field, value in fields.items():
-        if field not in table.columns and value is not None:
+        if value is None:
+            continue
+        column = layout.columns.get(field)
+        if column is None:
             raise WriteRejected(f"{table.name} has no field {field}")
-    row: dict[str, Any] = {}
-    for field, column in table.columns.items():
-        value = fields.get(field)
-        if value is not None:
-            try:
-                row[column.name] = _ENCODERS[column.type](value)
-            except (_Unfit, ValueInvalid) as error:
-                raise _refusal(table, field, value, error) from None
-        elif not column.is_optional:
-            raise WriteRejected(f"{table.name}.{field} is missing: it is required")
-    return row
+        name, kind, encoder = column
+        try:
+            if kind in _AS_IT_IS:
+                row[name] = decoded[field] = value if value is known.get(field) else encoder(value)
+            else:
+                row[name] = encoded = encoder(value)
+                decoded[field] = _DECODERS[kind](encoded)
+                is_plain = is_plain and kind in _PLAIN
+        except (_Unfit, ValueInvalid) as error:
+            raise _refusal(table, field, value, error) from None
+    if not layout.required <= decoded.keys():
+        missing = next(
+            field for field in table.columns if field in layout.required - decoded.keys()
+        )
+        raise WriteRejected(f"{table.name}.{missing} is missing: it is required")
+    wire: Mapping[str, Any] = decoded
+    if not is_plain:
+        wire = {field: _wire_of(field, value) for field, value in decoded.items()}
+    return row, Document(decoded, values.compact(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)))
 
 
 def _refusal(table: Table, field: str, value: object, error: Exception) -> WriteRejected:
@@ -304,7 +316,11 @@ def _encode_time(value: object) -> str:
 
 @lru_cache(4096)  # what is written now, and what stays as it was, comes again and again
 def _iso(micros: int) -> str:
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat()
+    """Return a time as `to_jsonb` writes it in UTC: without zeros at the end of the fraction."""
+    text = (_EPOCH + timedelta(microseconds=micros)).isoformat()
+    if micros % 1_000_000:
+        text = text[: -len("+00:00")].rstrip("0") + "+00:00"
+    return text
 
 
 def _whole(value: object, bits: int) -> int:
@@ -359,3 +375,30 @@ _ENCODERS: Final[dict[ColumnType, Callable[[object], object]]] = {
     ColumnType.TEXTS: _encode_texts,
     ColumnType.BYTES: _encode_bytes,
 }
+
+
+class _Layout(NamedTuple):
+    """What writing a row of a table takes.
+
+    Attributes:
+        columns: by field: name, type, encoder.
+        required: the fields that must be there.
+        empty: column name -> None.
+        json_names: names of the columns of type `JSON`.
+    """
+
+    columns: dict[str, tuple[str, ColumnType, Callable[[object], Any]]]
+    required: frozenset[str]
+    empty: dict[str, Any]
+    json_names: tuple[str, ...]
+
+
+@lru_cache(256)
+def _layout(table: Table) -> _Layout:
+    columns = table.columns.values()
+    return _Layout(
+        {c.field: (c.name, c.type, _ENCODERS[c.type]) for c in columns},
+        frozenset(c.field for c in columns if not c.is_optional),
+        {c.name: None for c in columns},
+        tuple(c.name for c in columns if c.type is ColumnType.JSON),
+    )

@@ -77,18 +77,24 @@ class Index:
     Attributes:
         name: as functions call it, e.g. `by_user_updated`.
         columns: the indexed columns, in order.
-        key_lengths: the lengths of equality prefixes that the log carries keys for, ascending;
-            empty when changes under this index are known by the table's key only.
+        key_lengths: the lengths of equality prefixes that the log carries keys for: 1, 2, and so
+            on; empty when changes under this index are known by the table's key only.
     """
 
     name: str
     columns: tuple[Column, ...]
     key_lengths: tuple[int, ...]
 
+    @cached_property
+    def heads(self) -> tuple[str, ...]:
+        """The names of the first 0, 1, 2 … columns, as log keys have them."""
+        names = [column.name for column in self.columns]
+        return tuple(",".join(names[:length]) for length in range(len(names) + 1))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Table:
-    """A watched table.
+    """A watched table. Compared by identity: a new definition is a new table.
 
     Attributes:
         name: `name` or `schema.name`, as functions and keys call it.
@@ -123,11 +129,10 @@ class Table:
         """
         if index.name == "by_id" and len(prefix) == 1:
             return row_key(self.name, prefix[0])
-        for length in reversed(index.key_lengths):
-            if length <= len(prefix):
-                names = [column.name for column in index.columns[:length]]
-                return index_key(self.name, names, prefix[:length])
-        return self.name
+        length = min(len(prefix), index.key_lengths[-1] if index.key_lengths else 0)
+        if length == 0:
+            return self.name
+        return f"{self.name}/{index.heads[length]}/{_key_texts(prefix[:length])}"
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,11 @@ def index_key(table: str, columns: Sequence[str], values: Sequence[Any]) -> str:
     Mirrors `parley.key_text` in schema.sql: values as Postgres prints them, `\N` for NULL,
     backslash and slash in text escaped with a backslash, joined by `/`.
     """
-    return f"{table}/{','.join(columns)}/{'/'.join(_key_text(value) for value in values)}"
+    return f"{table}/{','.join(columns)}/{_key_texts(values)}"
+
+
+def _key_texts(values: Sequence[Any]) -> str:
+    return "/".join([_key_text(value) for value in values])
 
 
 def _key_text(value: Any) -> str:

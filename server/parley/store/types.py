@@ -6,11 +6,12 @@ Timestamps (`ts`) are u64 nanoseconds in commit order. Row images are the JSON t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from parley.store.tables import Cut, Schema
+from parley.values import Document
 
 Order = Literal["asc", "desc"]
 
@@ -24,12 +25,14 @@ class Change:
         id: the row's id (lower-case uuid text).
         keys: every key the row had before or has after; the table's own key is implied.
         image: the row after the commit; None when deleted.
+        document: the image as functions see it, where that is known already.
     """
 
     table: str
     id: str
     keys: tuple[str, ...]
     image: bytes | None
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class RowWrite:
     table: str
     id: str
     kind: Literal["insert", "update", "delete"]
-    row: dict[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=dict)
 
 
 # How session ids begin that stand for one call only: over HTTP, of an action. Nobody but the server
