@@ -30,13 +30,9 @@ class SystemClock:
         """Microseconds since the Unix epoch."""
         return time.time_ns() // 1000
 
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start; never goes back."""
-        return time.monotonic()
-
-    def cpu(self) -> float:
-        """Seconds that this thread has been running on a processor."""
-        return time.thread_time()
+    # No methods: the engine asks several times in each run.
+    monotonic = staticmethod(time.monotonic)
+    cpu = staticmethod(time.thread_time)
 
 
 def uuid7(unix_ms: int, random_bits: int | None = None) -> str:

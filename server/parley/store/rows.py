@@ -314,13 +314,17 @@ def _encode_time(value: object) -> str:
     return _iso(round(number * 1000))
 
 
-@lru_cache(4096)  # what is written now, and what stays as it was, comes again and again
 def _iso(micros: int) -> str:
     """Return a time as `to_jsonb` writes it in UTC: without zeros at the end of the fraction."""
-    text = (_EPOCH + timedelta(microseconds=micros)).isoformat()
-    if micros % 1_000_000:
-        text = text[: -len("+00:00")].rstrip("0") + "+00:00"
-    return text
+    second, fraction = divmod(micros, 1_000_000)
+    if fraction == 0:
+        return f"{_iso_second(second)}+00:00"
+    return f"{_iso_second(second)}.{fraction:06}".rstrip("0") + "+00:00"
+
+
+@lru_cache(4096)  # what is written now, and what stays as it was, comes again and again
+def _iso_second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat()
 
 
 def _whole(value: object, bits: int) -> int:
