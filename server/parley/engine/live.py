@@ -277,8 +277,11 @@ class LiveQueries:
 
     def touched_by(self, change: Touched, memory: Memory) -> list[LiveQuery]:
         """Return the live queries whose result this change may alter, in no order."""
-        keys = (*change.change.keys, change.table.name)
-        candidates: set[LiveQuery] = set().union(*(self._filed.get(key, ()) for key in keys))
+        candidates: set[LiveQuery] = set()
+        for key in (*change.change.keys, change.table.name):
+            filed = self._filed.get(key)
+            if filed:
+                candidates |= filed
         return [
             query
             for query in candidates
@@ -297,7 +300,7 @@ def _meets(change: Touched, read: Read, memory: Memory) -> bool:
     index = change.table.indexes[read.index]
     for row in (change.before, change.after):
         if row is not None:
-            position = change.table.position(index, row.document)
+            position = change.table.position(index, row.document.fields)
             if suffix_between(position, read.prefix, read.lower, read.upper) is not None:
                 return True
     # A row that memory did not hold was not in any part that memory covers; elsewhere, who knows.

@@ -216,7 +216,7 @@ class Memory:
         known = self._rows[table.name]
         placed: list[tuple[Suffix, Row]] = []
         for row in rows.values():
-            position = table.position(index, row.document)
+            position = table.position(index, row.document.fields)
             suffix = suffix_between(position, prefix, lower, upper)
             if suffix is not None:
                 placed.append((suffix, known.get(row.id, row)))
@@ -230,20 +230,21 @@ class Memory:
         touched = Touched(table, change, known.get(change.id))
         for index_name, length in self._shapes[table.name]:
             index = table.indexes[index_name]
-            if touched.before is not None:
-                self._leave(table, index, length, touched.before)
-            if touched.after is not None:
-                self._enter(table, index, length, touched.after)
+            before, after = touched.before, touched.after
+            if before is not None:
+                self._leave(table, index, length, before)
+            if after is not None:
+                self._enter(table, index, length, after)
         return touched
 
     def _leave(self, table: Table, index: Index, length: int, row: Row) -> None:
-        position = table.position(index, row.document)
+        position = table.position(index, row.document.fields)
         held = self._ranges.get((table.name, index.name, position[:length]))
         if held is not None and held.drop(position[length:]):
             self._release(table.name, row)
 
     def _enter(self, table: Table, index: Index, length: int, row: Row) -> None:
-        position = table.position(index, row.document)
+        position = table.position(index, row.document.fields)
         held = self._ranges.get((table.name, index.name, position[:length]))
         if held is not None and held.contains(position[length:]):
             held.put(position[length:], row)
@@ -328,7 +329,7 @@ def _covered(
     """Return the part that a load made known: all of it, or up to the row where the limit cut."""
     if len(loaded) < request.limit:
         return request.after, request.before
-    last = table.position(index, loaded[-1].document)[len(request.prefix) :]
+    last = table.position(index, loaded[-1].document.fields)[len(request.prefix) :]
     if request.order == "asc":
         return request.after, Cut(last, 1)
     return Cut(last, -1), request.before

@@ -191,7 +191,7 @@ class RunTransaction:
         """Record what part of the index decided `found`: up to its last row if the limit cut."""
         lower, upper = scan.lower, scan.upper
         if len(found) >= limit:
-            last = scan.table.position(scan.index, found[-1])[len(prefix) :]
+            last = scan.table.position(scan.index, found[-1].fields)[len(prefix) :]
             lower, upper = (lower, Cut(last, 1)) if scan.order == "asc" else (Cut(last, -1), upper)
         key = scan.table.key(scan.index, scan.prefix)
         self._note(Read(key, scan.table.name, scan.index.name, prefix, lower, upper))
@@ -286,13 +286,13 @@ def _merge(
 ) -> list[Document]:
     """Return memory's unwritten documents with the overlay's in their places, in scan order."""
     placed = [
-        (scan.table.position(scan.index, document)[len(prefix) :], document)
+        (scan.table.position(scan.index, document.fields)[len(prefix) :], document)
         for document in documents
     ]
     for newest in written.values():
         if newest is None:
             continue
-        position = scan.table.position(scan.index, newest)
+        position = scan.table.position(scan.index, newest.fields)
         suffix = suffix_between(position, prefix, scan.lower, scan.upper)
         if suffix is not None:
             placed.append((suffix, newest))
