@@ -1,7 +1,8 @@
 """The log: one line per event on standard error, for people or as JSON.
 
 Everything logs through the standard library; structlog renders. What clients send may stand in a
-line, so texts are cut and control characters escaped: nobody writes a second line, or in colour.
+line, also as the message of an exception, so texts are cut and control characters escaped: nobody
+writes a second line, or in colour.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import structlog
 from parley.config import Settings
 
 MAX_TEXT: Final = 2000
+MAX_TRACEBACK: Final = 16_000  # characters, of all its lines
+_INDENT: Final = "    "  # no line of a traceback begins as an event does
 
 
 def configure_logging(settings: Settings) -> None:
@@ -28,10 +31,9 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
         make_safe,
     ]
-    if is_json:
-        shared.append(structlog.processors.format_exc_info)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -51,18 +53,37 @@ def configure_logging(settings: Settings) -> None:
 def make_safe(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Cut long texts of an event and escape their control characters."""
+    """Cut long texts of an event and escape control characters; only tracebacks have lines."""
     for key, value in event.items():
         if isinstance(value, str):
-            event[key] = _safe(value)
+            event[key] = _safe_traceback(value) if key == "exception" else _safe(value)
     return event
 
 
+def _safe_traceback(text: str) -> str:
+    lines = [_INDENT + _safe(line) for line in text.split("\n")]
+    # The first lines say where it began, the last ones what went wrong.
+    head, tail = _fitting(lines), _fitting(lines[::-1])
+    if head + tail < len(lines):
+        lines[head : len(lines) - tail] = [f"{_INDENT}…"]
+    return "\n".join(lines)
+
+
+def _fitting(lines: list[str]) -> int:
+    """Return how many of the first lines fit into half of what a traceback may have."""
+    left = MAX_TRACEBACK // 2
+    for count, line in enumerate(lines):
+        left -= len(line) + 1
+        if left < 0:
+            return count
+    return len(lines)
+
+
 def _safe(text: str) -> str:
-    text = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    safe = text[: MAX_TEXT + 1]
+    if not safe.isprintable():
+        safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in safe)
+    return safe if len(safe) <= MAX_TEXT else f"{safe[:MAX_TEXT]}…"
 
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:

@@ -1,10 +1,11 @@
 import json
 import logging
+import re
 
 import pytest
 
 from parley.config import Settings
-from parley.logs import MAX_TEXT, configure_logging, make_safe
+from parley.logs import MAX_TEXT, MAX_TRACEBACK, configure_logging, make_safe
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,50 @@ def test_handshakes_are_left_out(capsys):
 )
 def test_texts_cannot_colour_break_or_flood_the_log(text, shown):
     assert make_safe(None, "info", {"event": text}) == {"event": shown}
+
+
+HOSTILE = {
+    "line breaks": "x\r\n2026-01-01T00:00:00Z [info     ] forged",
+    "colour": "\x1b[2J\x1b[31mred\x9b1m",
+    "title of the terminal": "\x1b]0;forged\x07",
+    "separators": "a\u2028b\u2029c\x85d\x0be\x0cf",
+    "right to left": "\u202egnorw",
+    "NUL": "a\x00b",
+    "backspaces": "a" + "\b" * 100,
+    "half a character": "\ud800",
+    "formats": "%s%s%n%(x)s{0}{event}{self.__class__}",
+    "a megabyte": "x" * (1 << 20),
+    "a megabyte of lines": "x\n" * (1 << 19),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("is_exception", [False, True])
+def test_what_clients_send_cannot_forge_colour_or_flood_the_log(
+    capsys, name, log_format, is_exception
+):
+    configure_logging(Settings(log_format=log_format))
+    text = HOSTILE[name]
+
+    if is_exception:
+        try:
+            raise ValueError(text)
+        except ValueError:
+            logging.getLogger("parley.test").exception("failed")
+    else:
+        logging.getLogger("parley.test").warning("refused: %s", text)
+
+    written = capsys.readouterr().err
+    first, *more = written.removesuffix("\n").split("\n")
+    own = re.sub(r"\x1b\[\d*m", "", written) if log_format == "console" else written
+    assert all(each.isprintable() for each in own.split("\n"))
+    assert all(line.startswith("    ") for line in more)
+    assert bool(more) == (is_exception and log_format == "console")
+    assert len(written) < 2 * MAX_TRACEBACK
+    assert "ValueError" in written or not is_exception
+    if log_format == "json":
+        assert json.loads(first)["level"] == ("error" if is_exception else "warning")
 
 
 def test_people_get_a_line_to_read(capsys):
