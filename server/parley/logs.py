@@ -18,6 +18,8 @@ from parley.config import Settings
 
 MAX_TEXT: Final = 2000
 MAX_TRACEBACK: Final = 16_000  # characters, of all its lines
+_NO_REQUESTS: Final = ("uvicorn.access", "httpx", "httpcore", "asyncio")
+_NO_FRAMES: Final = ("uvicorn", "uvicorn.error", "websockets")
 _INDENT: Final = "    "  # no line of a traceback begins as an event does
 
 
@@ -44,9 +46,11 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    # One line per request is for a proxy to write; one per socket says nothing.
-    for name in ("uvicorn.access", "httpx", "httpcore", "asyncio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # One line per request is for a proxy to write; one per socket says nothing; and at its lowest
+    # level uvicorn shows frames and headers, with the tokens and keys in them.
+    for names, least in (_NO_REQUESTS, logging.WARNING), (_NO_FRAMES, logging.INFO):
+        for name in names:
+            logging.getLogger(name).setLevel(max(least, root.level))
     logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
 
 

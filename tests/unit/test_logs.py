@@ -5,16 +5,27 @@ import re
 import pytest
 
 from parley.config import Settings
-from parley.logs import MAX_TEXT, MAX_TRACEBACK, configure_logging, make_safe
+from parley.logs import (
+    _NO_FRAMES,
+    _NO_REQUESTS,
+    MAX_TEXT,
+    MAX_TRACEBACK,
+    configure_logging,
+    make_safe,
+)
 
 
 @pytest.fixture(autouse=True)
 def _own_root_logger():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    others = [logging.getLogger(name) for name in (*_NO_REQUESTS, *_NO_FRAMES)]
+    levels = [other.level for other in others]
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    for other, before in zip(others, levels, strict=True):
+        other.setLevel(before)
 
 
 def test_an_event_is_one_line_of_json(capsys):
@@ -45,6 +56,24 @@ def test_lines_below_the_level_are_left_out(capsys):
     configure_logging(Settings(log_format="json", log_level="error"))
 
     logging.getLogger("parley.test").warning("not shown")
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["uvicorn.error", "uvicorn.access", "httpcore.http11"])
+def test_frames_and_headers_are_left_out_even_at_the_lowest_level(capsys, name):
+    configure_logging(Settings(log_level="debug"))
+
+    logging.getLogger(name).debug('< TEXT {"type": "Authenticate", "value": "hush"}')
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["uvicorn.error", "asyncio"])
+def test_the_level_is_that_of_all(capsys, name):
+    configure_logging(Settings(log_level="error"))
+
+    logging.getLogger(name).warning("not shown")
 
     assert capsys.readouterr().err == ""
 
