@@ -217,7 +217,11 @@ class Api:
             return _admin_identity(self._services.settings.admin_key, token)
         if kind != "Bearer":
             raise AuthRejected("Authorization is `Bearer <token>`")
-        return await self._services.identify(token.strip(), address_of(request.scope))
+        try:
+            return await self._services.identify(token.strip(), address_of(request.scope))
+        except AuthRejected as error:  # at most as often as tokens are verified
+            log.info("token refused: %s", error.reason or error.message)
+            raise
 
     def _result(self, result: Result, form: str | None) -> Response:
         return _json(self._answer(result, form))
