@@ -1,6 +1,8 @@
-"""A clock that stands still until a test moves it."""
+"""Clocks for tests: one that stands still until it is moved, one that keeps its date."""
 
 from __future__ import annotations
+
+from parley.clock import SystemClock
 
 
 class FakeClock:
@@ -29,3 +31,14 @@ class FakeClock:
     def cpu(self) -> float:
         """The same: what is tested runs all the time."""
         return self.now
+
+
+class StoppedClock(SystemClock):
+    """The machine's, but it is always the same time of day: `now`, in seconds since the epoch."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def wall_us(self) -> int:
+        """Microseconds since the Unix epoch."""
+        return round(self._now * 1_000_000)

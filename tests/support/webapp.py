@@ -23,6 +23,7 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
+from parley.clock import Clock
 from parley.config import Settings
 from parley.web.app import create_app
 from parley.web.server import server_config
@@ -42,10 +43,10 @@ class WebServer:
         services: what its requests share; only to be looked at, from another thread.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        app = create_app(settings)
+        app = create_app(settings, clock)
         assert isinstance(app, Starlette)
         self._app = app
         self._server = uvicorn.Server(server_config(settings, lambda: app))
@@ -105,12 +106,12 @@ def open_http(server: WebServer) -> httpx.AsyncClient:
 
 
 @contextmanager
-def serving_web(dsn: str, **settings: Any) -> Iterator[WebServer]:
+def serving_web(dsn: str, *, clock: Clock | None = None, **settings: Any) -> Iterator[WebServer]:
     """Yield a server on the database of `dsn`; `settings` are fields of `Settings`."""
     chosen = Settings(
         database_url=dsn, supabase_jwt_secret=SECRET, functions=tuple(FUNCTIONS.split(","))
     )
-    server = WebServer(replace(chosen, **settings))
+    server = WebServer(replace(chosen, **settings), clock)
     server.start()
     try:
         yield server
