@@ -60,6 +60,9 @@ class Server:
 
     Attributes:
         port: where it listens on 127.0.0.1, the same after a restart.
+
+    Args:
+        max_files: how many files it may have open; None: as many as we.
     """
 
     def __init__(
@@ -70,9 +73,11 @@ class Server:
         environ: Mapping[str, str] | None = None,
         port: int | None = None,
         arguments: Sequence[str] = (),
+        max_files: int | None = None,
     ) -> None:
         self.port = port or free_port()
         self._arguments = arguments
+        self._max_files = max_files
         self._functions = functions
         self._environ = {
             **os.environ,
@@ -98,10 +103,12 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
-        command = Path(sys.executable).with_name("parley")
+        command = [Path(sys.executable).with_name("parley")]
+        if self._max_files is not None:
+            command[:0] = ["sh", "-c", f'ulimit -n {self._max_files} && exec "$0" "$@"']
         self._process = subprocess.Popen(
             [
-                *(command, "serve", "--functions", self._functions, "--port", str(self.port)),
+                *(*command, "serve", "--functions", self._functions, "--port", str(self.port)),
                 *self._arguments,
             ],
             cwd=ROOT,

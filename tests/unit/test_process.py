@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import resource
 
-from parley.web.process import calm_collector, raise_file_limit
+import pytest
+
+from parley.web.process import calm_collector, raise_file_limit, room_for_connections
 
 
 def test_cycles_are_looked_for_seldom_and_not_in_what_stays() -> None:
@@ -29,3 +31,15 @@ def test_as_many_files_may_be_open_as_the_system_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "room"),
+    [(1024, 6000, 896), (1024, 500, 500), (200, 6000, 100), (resource.RLIM_INFINITY, 6000, 6000)],
+)
+def test_connections_leave_files_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, files: int, wanted: int, room: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (files, files))
+
+    assert room_for_connections(wanted) == room

@@ -1,9 +1,12 @@
-"""What a process is set to before it serves."""
+"""What a process is set to before it serves, and what it may then take."""
 
 from __future__ import annotations
 
 import gc
 import resource
+from typing import Final
+
+_OWN_FILES: Final = 128  # for Postgres, issuers, the log, pages, and connections being refused
 
 
 def calm_collector() -> None:
@@ -20,3 +23,14 @@ def raise_file_limit() -> None:
     """Take as many open files as we may: every connection is one, and 1024 is a usual default."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def room_for_connections(wanted: int) -> int:
+    """Return how many connections can be open, `wanted` at most, with files left for the rest.
+
+    Without files a process can neither reach Postgres nor refuse anybody.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted, max(files - _OWN_FILES, files // 2))

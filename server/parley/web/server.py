@@ -27,7 +27,7 @@ from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 from parley.web.limits import Peers
-from parley.web.process import calm_collector, raise_file_limit
+from parley.web.process import calm_collector, raise_file_limit, room_for_connections
 
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
@@ -66,7 +66,7 @@ class _Config(uvicorn.Config):
         super().load()
         proxies = ProxyHeadersMiddleware(self.loaded_app, [*self._settings.trusted_proxies])
         self.peers = Peers(
-            total=self._settings.max_connections + _MAX_HTTP_CONNECTIONS,
+            total=room_for_connections(self._settings.max_connections + _MAX_HTTP_CONNECTIONS),
             per_address=self._settings.max_connections_per_address + _MAX_HTTP_PER_ADDRESS,
             is_proxy=lambda address: address in proxies.trusted_hosts,
         )
