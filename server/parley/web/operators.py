@@ -22,6 +22,11 @@ from parley.web.socket import address_of
 
 _READY_LAG_S: Final = 10.0
 _READY_ANSWER_S: Final = 2.0
+# Not `X-Forwarded-Proto`: the meshes in which metrics are gathered add that to every request.
+_OF_PROXIES: Final = (
+    *("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"),
+    *("cf-connecting-ip", "true-client-ip", "client-ip"),
+)
 
 
 async def _version(_request: Request) -> Response:
@@ -88,7 +93,7 @@ def _is_operator(request: Request) -> bool:
 
 def _is_forwarded(request: Request) -> bool:
     """Tell whether a proxy, perhaps one on this machine, forwards for somebody else."""
-    return any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
+    return any(name in request.headers for name in _OF_PROXIES)
 
 
 def _is_local(request: Request) -> bool:
