@@ -36,6 +36,7 @@ from parley.web.socket import address_of
 log = logging.getLogger(__name__)
 
 BODY_TIMEOUT_S = 30.0  # a test may set it lower
+ORIGIN_NOT_ALLOWED: Final = ("OriginNotAllowed", "This origin is not allowed")
 _MAX_BATCH_QUERIES: Final = 100
 _ENCODED: Final = frozenset({"convex_encoded_json", "convex_json", "export_json"})
 _PLAIN: Final = frozenset({None, "json", "convex_clean_json"})
@@ -240,6 +241,9 @@ class Api:
 
 async def answer(services: Services, name: str, request: Request) -> Response:
     """Return the answer of the route `name`: errors as answers, time measured, id told."""
+    # CORS alone would keep the answer from a foreign page, and still do what it asked for.
+    if not services.lets_in(request.headers.get("origin")):
+        return error_response(403, *ORIGIN_NOT_ALLOWED)
     api = Api(services, name)
     endpoint: Callable[[Request], Awaitable[Response]] = getattr(api, name)
     with services.metrics.http_seconds.labels(name).time():

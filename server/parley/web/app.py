@@ -44,7 +44,7 @@ from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.retention import run_upkeep
 from parley.web import operators, pages
-from parley.web.api import answer, error_response
+from parley.web.api import ORIGIN_NOT_ALLOWED, answer, error_response
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics, measure_loop
 from parley.web.services import Services
@@ -283,10 +283,8 @@ class _SyncEndpoint:
         services: Services = scope["app"].state.services
         await receive()  # websocket.connect
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        origin = headers.get(b"origin")
-        allowed = services.settings.allowed_origins
-        if allowed and origin is not None and origin.lower() not in allowed:
-            await refuse(scope, send, 403, "OriginNotAllowed", "This origin is not allowed")
+        if not services.lets_in(headers.get(b"origin")):
+            await refuse(scope, send, 403, *ORIGIN_NOT_ALLOWED)
             return
         client = identify(
             scope["path_params"].get("client_version"),

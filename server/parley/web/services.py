@@ -60,6 +60,11 @@ class Services:
     def __post_init__(self) -> None:
         self.outlet = Outlet(self.clock, self.node.has_room)
 
+    def lets_in(self, origin: str | None) -> bool:
+        """Tell whether a page of this origin may be here; None is a program, or our own page."""
+        allowed = self.settings.allowed_origins
+        return not allowed or origin is None or origin.lower() in allowed
+
     async def identify(self, token: str, address: str) -> Identity | None:
         """Return whom a token names, after all that signing in brings about.
 
