@@ -226,6 +226,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
         lifespan=lifespan,
         middleware=[Middleware(CORSMiddleware, **_cors(settings))],
     )
+    # Each path is one route's, to the letter. Starlette would lead `/health/` to `/health`, on
+    # whatever host the request names.
+    app.router.redirect_slashes = False
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(_SingleSlashes)
     if settings.trusted_proxies:
