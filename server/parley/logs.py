@@ -20,6 +20,7 @@ MAX_TEXT: Final = 2000
 MAX_TRACEBACK: Final = 16_000  # characters, of all its lines
 _NO_REQUESTS: Final = ("uvicorn.access", "httpx", "httpcore", "asyncio")
 _NO_FRAMES: Final = ("uvicorn", "uvicorn.error", "websockets")
+_OF_PEERS: Final = ("connection open", "connection rejected", "Invalid HTTP request")
 _INDENT: Final = "    "  # no line of a traceback begins as an event does
 
 
@@ -51,7 +52,7 @@ def configure_logging(settings: Settings) -> None:
     for names, least in (_NO_REQUESTS, logging.WARNING), (_NO_FRAMES, logging.INFO):
         for name in names:
             logging.getLogger(name).setLevel(max(least, root.level))
-    logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
+    logging.getLogger("uvicorn.error").addFilter(_is_of_the_process)
 
 
 def make_safe(
@@ -90,5 +91,7 @@ def _safe(text: str) -> str:
     return safe if len(safe) <= MAX_TEXT else f"{safe[:MAX_TEXT]}…"
 
 
-def _is_no_handshake(record: logging.LogRecord) -> bool:
-    return '"WebSocket ' not in record.getMessage()
+def _is_of_the_process(record: logging.LogRecord) -> bool:
+    """Tell whether a line of uvicorn's is none that any peer has written as often as it likes."""
+    message = record.getMessage()
+    return '"WebSocket ' not in message and not message.startswith(_OF_PEERS)
