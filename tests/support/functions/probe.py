@@ -96,9 +96,9 @@ async def refuse(ctx: MutationCtx, data: Any) -> None:
 
 
 @mutation
-async def crash(ctx: MutationCtx) -> None:
+async def crash(ctx: MutationCtx, text: str = "boom") -> None:
     """Fail as code with a mistake does."""
-    raise ValueError("boom")
+    raise ValueError(text)
 
 
 @mutation
