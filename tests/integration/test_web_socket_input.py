@@ -5,10 +5,8 @@ The categories are those of RELIABILITY §3.1.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
-import itertools
 import json
 import struct
 from collections.abc import AsyncIterator
@@ -21,39 +19,17 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
 from parley.values import MAX_ARRAY, MAX_DEPTH, MAX_KEY, MAX_OBJECT
-from parley.web.server import SyncWebSocket
-from tests.support.client import Failure, FunctionError, SyncClient, open_client
+from tests.support.client import Failure, FunctionError, open_client
 from tests.support.rawsocket import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
     TEXT,
-    RawSocket,
     frame_of,
-    handshake,
     open_raw,
 )
-from tests.support.webapp import WebServer, until
+from tests.support.server import token
+from tests.support.webapp import WebServer, neighbour
 
 SESSION = "5c2f9f1e-7f7c-4a39-9f0e-5a2f1f0b7a10"
 CONNECT = {"type": "Connect", "sessionId": SESSION, "connectionCount": 0}
-names = (f"neighbour-{number}" for number in itertools.count())
-
-
-@asynccontextmanager
-async def neighbour(web: WebServer) -> AsyncIterator[SyncClient]:
-    """Yield somebody else's client, and check in the end that all is well with it.
-
-    `SyncClient` asserts the version chain with each Transition.
-    """
-    name = {"name": next(names)}
-    async with open_client(web.url) as client:
-        query_id = await client.subscribe("probe:count", name)
-        yield client
-        await client.mutate("probe:add", name)
-        await client.until(lambda: client.results[query_id] == 1)
 
 
 @asynccontextmanager
@@ -115,6 +91,16 @@ NOT_JSON = {
     "null": "null",
     "deep array": "[" * 5000,
     "control character": '{"type":"Ev\x01ent"}',
+    "NUL": "\x00",
+    "NUL behind": json.dumps(CONNECT) + "\x00",
+    "zero-width space before": "\u200b" + json.dumps(CONNECT),
+    "right to left": "\u202e" + json.dumps(CONNECT),
+    "line separator between": '{"type":\u2028"Event"}',
+    "no-break space between": '{"type":\xa0"Event"}',
+    "leading zero": '{"type":"Mutation","requestId":01,"udfPath":"a:b"}',
+    "hexadecimal": '{"type":"Mutation","requestId":0x1,"udfPath":"a:b"}',
+    "comma behind": '{"type":"Event",}',
+    "name without quotes": '{type:"Event"}',
     "lone surrogate": '{"type":"Mutation","requestId":0,"udfPath":"a:b","args":[{"x":"\\ud800"}]}',
     "long number": '{"type":"Mutation","requestId":' + "9" * 5000 + ',"udfPath":"a:b"}',
     "huge exponent": '{"type":"Mutation","requestId":1e400,"udfPath":"a:b"}',
@@ -201,6 +187,17 @@ async def test_a_fatal_error_quotes_nothing_of_what_was_sent(web: WebServer) -> 
     assert "hush" not in text
 
 
+async def test_sixteen_megabytes_are_not_read(web: WebServer) -> None:
+    async with neighbour(web), open_socket(web) as socket:
+        with contextlib.suppress(ConnectionClosedError):  # while it is still being sent
+            await socket.send(message(type="Event", event="x" * (16 << 20)))
+
+        _, code, reason = await ending(socket)
+
+    assert code == 1009
+    assert reason.startswith("frame with 16777")
+
+
 async def test_a_binary_frame_is_fatal(web: WebServer) -> None:
     async with neighbour(web), open_socket(web) as socket:
         await socket.send(json.dumps(CONNECT).encode())
@@ -213,6 +210,24 @@ async def test_unknown_fields_do_no_harm(web: WebServer) -> None:
         await client.modify(add(0, componentPath="x", more=1))
 
         assert client.results == {0: 1}
+
+
+async def test_nobody_acts_as_another_by_a_token_of_their_own(web: WebServer) -> None:
+    user = {"issuer": "https://issuer.test", "subject": "bob"}
+    async with open_client(web.url) as client:
+        query_id = await client.subscribe("probe:who")
+        for base, field in enumerate(("impersonating", "acting_as")):
+            value = token("alice")
+            await client.send(
+                type="Authenticate",
+                baseVersion=base,
+                tokenType="User",
+                value=value,
+                **{field: user},
+            )
+            await client.until(lambda wanted=base + 1: client.version.identity == wanted)
+
+            assert client.results[query_id] == "alice"
 
 
 async def test_a_later_value_of_a_repeated_key_wins(web: WebServer) -> None:
@@ -478,6 +493,7 @@ async def test_a_value_that_is_none_fails_its_call_only(web: WebServer, name: st
 
 GOOD_VALUES = {
     "minus zero": {"$float": base64.b64encode(struct.pack("<d", -0.0)).decode()},
+    "not a number": {"$float": base64.b64encode(struct.pack("<d", float("nan"))).decode()},
     "infinity": {"$float": base64.b64encode(struct.pack("<d", float("inf"))).decode()},
     "integer": {"$integer": "//////////8="},
     "no bytes": {"$bytes": ""},
@@ -501,171 +517,11 @@ async def test_a_value_at_its_limit_comes_back_as_it_went(web: WebServer, name: 
         assert client.results[0] == GOOD_VALUES[name]
 
 
-async def test_arguments_nested_beyond_reason_end_the_connection(web: WebServer) -> None:
+@pytest.mark.parametrize(
+    "text", [modify(add(0, args=[{"value": nested(80)}])), '{"a":' * 3000], ids=["array", "object"]
+)
+async def test_what_is_nested_beyond_reason_ends_the_connection(web: WebServer, text: str) -> None:
     async with neighbour(web), open_socket(web) as socket:
-        await socket.send(modify(add(0, args=[{"value": nested(80)}])))
+        await socket.send(text)
 
         assert await ending(socket) == TOO_LARGE
-
-
-# --- the WebSocket layer, by raw bytes
-
-
-EVENT = b'{"type":"Event"}'
-LAYER = {
-    "frame without a mask": (frame_of(TEXT, EVENT, mask=False), {1002}),
-    "reserved bit": (frame_of(TEXT, EVENT, reserved=4), {1002}),
-    "reserved opcode": (frame_of(3, EVENT), {1002}),
-    "reserved control opcode": (frame_of(11, b""), {1002}),
-    "ping in fragments": (frame_of(PING, b"x", is_final=False), {1002}),
-    "ping of 126 bytes": (frame_of(PING, b"x" * 126), {1002}),
-    "continuation of nothing": (frame_of(CONTINUATION, EVENT), {1002}),
-    "fragments interleaved": (
-        frame_of(TEXT, b"{", is_final=False) + frame_of(TEXT, EVENT),
-        {1002},
-    ),
-    "length of 2^63": (frame_of(TEXT, b"", length=2**63), {1002, 1009}),
-    "length beyond the limit": (frame_of(TEXT, b"", length=(4 << 20) + 1), {1009}),
-    "text not UTF-8": (frame_of(TEXT, b'{"type":"\xc0\xaf"}'), {1007}),
-    "text cut in a character": (frame_of(TEXT, b"\xf0\x9f\x98"), {1007}),
-    "close with code 999": (frame_of(CLOSE, (999).to_bytes(2, "big")), {1002}),
-    "close of one byte": (frame_of(CLOSE, b"x"), {1002}),
-    "close with a reason not UTF-8": (frame_of(CLOSE, b"\x03\xe8\xff"), {1002, 1007}),
-    "empty frames without end": (frame_of(TEXT, b"") * 2000, {1000}),
-    "bytes after the close": (frame_of(CLOSE, b"\x03\xe8") + b"\x00" * 5000, {1000, 1002}),
-    "http again": (b"GET / HTTP/1.1\r\n\r\n", {1002}),
-}
-
-
-@pytest.mark.parametrize("name", LAYER)
-async def test_bytes_that_are_no_websocket_end_that_connection(
-    web: WebServer, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SyncWebSocket, "linger_s", 0.2)  # this peer answers no close
-    data, codes = LAYER[name]
-    async with neighbour(web), open_raw(web.port, session=SESSION) as raw:
-        raw.writer.write(data)
-
-        assert await raw.close_code() in codes
-        await raw.until_gone()
-
-
-async def test_fragments_are_put_together_with_pings_between(web: WebServer) -> None:
-    text = modify(add(0)).encode()
-    async with open_raw(web.port, session=SESSION) as raw:
-        raw.send(TEXT, text[:1], is_final=False)
-        for byte in text[1:-1]:
-            raw.send(CONTINUATION, bytes([byte]), is_final=False)
-            raw.send(CONTINUATION, b"", is_final=False)
-        raw.send(PING, b"now")
-        raw.send(CONTINUATION, text[-1:])
-
-        received = [await raw.receive(), await raw.receive()]
-
-    assert (PONG, b"now") in received
-    assert any(b'"type":"Transition"' in payload for _, payload in received)
-
-
-async def test_fragments_have_the_limit_of_one_message(web: WebServer) -> None:
-    async with neighbour(web), open_raw(web.port, session=SESSION) as raw:
-        raw.send(TEXT, b"[" * 1000, is_final=False)
-        for _ in range(41):
-            raw.send(CONTINUATION, b"[" * 104_000, is_final=False)
-
-        assert await raw.close_code() == 1009
-
-
-async def test_a_client_that_half_closes_is_let_go(web: WebServer) -> None:
-    async with neighbour(web), open_raw(web.port, session=SESSION) as raw:
-        raw.writer.write_eof()
-
-        await raw.until_gone()
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Sec-WebSocket-Key": "short"}, 400),
-        ({"Sec-WebSocket-Version": "12"}, 400),
-        ({"X-Long": "x" * 9000}, 431),
-        ({"X-Long": "x" * 17_000}, 431),
-        ({f"X-{number}": "x" for number in range(200)}, 431),
-        ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, 400),
-    ],
-)
-async def test_a_handshake_that_is_wrong_gets_an_answer(
-    web: WebServer, headers: dict[str, str], status: int
-) -> None:
-    head, raw = await handshake(web.port, headers=headers)
-
-    assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    await raw.until_gone()
-    await raw.abort()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
-        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
-        b"\r\n" * 20_000 + b"x",
-    ],
-)
-async def test_bytes_that_are_no_http_are_refused(web: WebServer, data: bytes) -> None:
-    async with neighbour(web):
-        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
-        writer.write(data)
-
-        answer = await asyncio.wait_for(reader.read(1 << 16), 10)
-        raw = RawSocket(reader, writer)
-        await raw.until_gone()
-        await raw.abort()
-
-    assert answer.split(b" ")[1] in {b"400", b"431"}
-
-
-async def test_compression_is_not_agreed_to(web: WebServer) -> None:
-    offer = "permessage-deflate; client_max_window_bits"
-
-    head, raw = await handshake(web.port, headers={"Sec-WebSocket-Extensions": offer})
-    await raw.abort()
-
-    assert head.startswith(b"HTTP/1.1 101 ")
-    assert b"sec-websocket-extensions" not in head.lower()
-
-
-async def test_a_flood_of_pings_that_reads_no_answer_costs_no_memory(web: WebServer) -> None:
-    async with neighbour(web) as client, open_raw(web.port, session=SESSION) as raw:
-        for _ in range(40):
-            raw.writer.write(frame_of(PING, b"x" * 125) * 2000)
-            await raw.writer.drain()
-            await client.mutate("probe:add", {"name": "beside a flood"})
-
-        assert web.unsent_bytes() < 1 << 20
-
-
-@pytest.mark.parametrize("opcode", [TEXT, BINARY])
-async def test_a_client_that_vanishes_leaves_nothing_behind(web: WebServer, opcode: int) -> None:
-    async with neighbour(web) as client:
-        for _ in range(20):
-            async with open_raw(web.port, session=str(uuid4())) as raw:
-                raw.send(opcode, modify(add(0)).encode())
-        for _ in range(20):
-            _, raw = await asyncio.wait_for(handshake(web.port), 5)
-            await raw.abort()
-        await client.mutate("probe:add", {"name": "beside the vanished"})
-        await until(lambda: web.services.admission.total == 1)
-
-
-async def test_what_is_no_text_leaves_no_traceback_in_the_log(
-    web: WebServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Anybody may send it, as often as they like."""
-    async with open_raw(web.port, session=SESSION) as raw:
-        raw.send(TEXT, b"\xff\xfe")
-
-        assert await raw.close_code() == 1007
-    assert [record for record in caplog.records if record.exc_info] == []

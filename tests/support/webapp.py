@@ -10,11 +10,12 @@ port of its own.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from parley.config import Settings
 from parley.web.app import create_app
 from parley.web.server import server_config
 from parley.web.services import Services
+from tests.support.client import SyncClient, open_client
 from tests.support.server import FUNCTIONS
 from tests.support.tokens import SECRET
 
@@ -117,3 +119,20 @@ def serving_web(dsn: str, *, clock: Clock | None = None, **settings: Any) -> Ite
         yield server
     finally:
         server.stop()
+
+
+_names = (f"neighbour-{number}" for number in itertools.count())
+
+
+@asynccontextmanager
+async def neighbour(web: WebServer) -> AsyncIterator[SyncClient]:
+    """Yield somebody else's client, and check in the end that all is well with it.
+
+    `SyncClient` asserts the version chain with each Transition.
+    """
+    name = {"name": next(_names)}
+    async with open_client(web.url) as client:
+        query_id = await client.subscribe("probe:count", name)
+        yield client
+        await client.mutate("probe:add", name)
+        await client.until(lambda: client.results[query_id] == 1)
