@@ -248,12 +248,15 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(web: WebServer, opco
         await until(lambda: web.services.admission.total == 1)
 
 
+@pytest.mark.parametrize(
+    ("behind", "code"), [(b"", 1007), (frame_of(CLOSE, b"\x03\xe8"), 1000)], ids=["", "close"]
+)
 async def test_what_is_no_text_leaves_no_traceback_in_the_log(
-    web: WebServer, caplog: pytest.LogCaptureFixture
+    web: WebServer, caplog: pytest.LogCaptureFixture, behind: bytes, code: int
 ) -> None:
     """Anybody may send it, as often as they like."""
     async with open_raw(web.port, session=SESSION) as raw:
-        raw.send(TEXT, b"\xff\xfe")
+        raw.writer.write(frame_of(TEXT, b"\xff\xfe") + behind)
 
-        assert await raw.close_code() == 1007
+        assert await raw.close_code() == code
     assert [record for record in caplog.records if record.exc_info] == []

@@ -242,8 +242,9 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
                 text = b"".join(self.frames).decode()
             except UnicodeDecodeError:
                 self.frames = []
-                self.conn.send_close(CloseCode.INVALID_DATA)
-                self.handle_parser_exception()
+                if self.conn.state is _OPEN:  # else the peer said goodbye in the same bytes
+                    self.conn.send_close(CloseCode.INVALID_DATA)
+                    self.handle_parser_exception()
                 return
             if self.take(text):
                 self.frames = []
