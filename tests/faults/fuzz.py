@@ -2,36 +2,42 @@
 
     python -m tests.faults.fuzz --frames 20000 --seed 1
 
-Frames are those of `tests/vectors/protocol.json`, mutated with regard for their structure, at every
-state of a connection. Each connection ends with a documented close code or still answers; the
-process lives, logs no traceback and keeps its size; a neighbour's chain of versions holds.
+Some connections get the frames of `tests/vectors/protocol.json`, mutated with regard for their
+structure, at every state; some a client's own messages with strange values; some raw bytes. Each
+ends with a documented code, behind replies that a client could read and a chain of versions that
+holds; the process lives, logs no traceback and keeps its size; a neighbour notices nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from parley.errors import SURFACES
+from parley.protocol.responses import ZERO_VERSION
 from tests.faults.client import NPM_PATH, Client
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import Cluster, Node
+from tests.faults.generator import SESSION, Bytes, Mutator, Speaker, vectors
 from tests.faults.history import History
 from tests.faults.workloads import User, check_value
-from tests.support.server import ROOT, token
+from tests.support.rawsocket import CLOSE, frame_of, handshake, open_raw
+from tests.support.server import token
+from tests.support.wire import version_of
 
 # None: no close frame, as after an abort. 1005: one without a code, as behind a FatalError.
 DOCUMENTED: Final = {1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1011, 1013}
@@ -39,130 +45,13 @@ MAX_FRAMES: Final = 12  # on one connection
 ANSWER_S: Final = 20.0
 MAX_GROWTH_BYTES: Final = 64 << 20
 CONNECTIONS: Final = 8
-SESSION: Final = "5c2f9f1e-7f7c-4a39-9f0e-5a2f1f0b7a10"
-
-PATHS: Final = [
-    "app:topic", "app:append", "app:total", "app:mine", "app:nothing", "app:__class__", "__init__",
-    "../../etc/passwd", "_system/cli", "app:topic:topic", "", ":", "app", "\u0430pp:topic",
-    "app:topic\r\nX: y", "app.js:topic", "app:cell", "app:account", "x" * 5000,
-]  # fmt: skip
-STRANGE: Final[list[Any]] = [
-    None, True, False, 0, -1, 1, 1.5, 2**31, 2**32, 2**53, 2**63, 2**64, -(2**63), 1e308, "", " ",
-    "x", "\x00", "\u202e", "\u2028", "AAAAAAAAAAA=", "//////////8=", "AAAA", "!", [], {}, [[]],
-    [{}], [{}, {}], {"$integer": "AAAAAAAAAAA="}, {"$integer": "AA=="}, {"$float": "x"},
-    {"$bytes": "!"}, {"$x": 1}, {"__proto__": 1}, {"_id": 1}, {"$float": "AAAAAAAA8H8="},
-    "User", "Admin", "None", "Add", "Remove", "Connect", "Mutation", SESSION, SESSION.upper(),
-    {"topic": "topic0"}, {"topic": 1}, {"topic": None, "value": "x"}, "\ud83d\ude00" * 100,
-]  # fmt: skip
-TEXTS: Final[list[bytes]] = [
-    b"", b" ", b"\xef\xbb\xbf{}", b"{", b"}", b"[]", b"1", b"null", b'"x"', b"{}", b"NaN",
-    b'{"type":NaN}', b'{"type":Infinity}', b'{"a":1,"a":2}', b'{"type":"Connect"} x',
-    b"[" * 5000, b'{"a":' * 3000, b"1" * 5000, b'{"type":1e400}', b'{"type":"\\ud800"}',
-    b'{"type":"\\u0000"}', b"\xff\xfe", b"\xc0\xaf", b"\xed\xa0\x80", b'{"type":"' + b"x" * 200_000,
-    b"//", b"/* */{}", b"\x00", b"'x'", b'{"type":"Mutation","requestId":1,"udfPath":"m:f",}',
-]  # fmt: skip
-
-
-def vectors() -> list[dict[str, Any]]:
-    """Return the client messages that others have written down, as objects."""
-    known = json.loads((ROOT / "tests" / "vectors" / "protocol.json").read_text())
-    texts = [
-        each["text"] for kind in ("valid", "invalid") for each in known["clientMessages"][kind]
-    ]
-    found = []
-    for text in texts:
-        try:
-            parsed = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(parsed, dict):
-            found.append(parsed)
-    return found
-
-
-class Mutator:
-    """Makes frames; everything comes from the seed."""
-
-    def __init__(self, rng: random.Random, seeds: list[dict[str, Any]]) -> None:
-        self._rng = rng
-        self._seeds = seeds
-
-    def frame(self) -> bytes | str:
-        """Return a text frame as bytes, valid UTF-8 or not; or as text: a binary frame."""
-        rng = self._rng
-        chance = rng.random()
-        if chance < 0.08:
-            return rng.choice(TEXTS)
-        if chance < 0.1:
-            return "binary" * rng.randint(0, 50)
-        message = json.loads(json.dumps(rng.choice(self._seeds)))
-        if rng.random() < 0.5:
-            self._aim(message)
-        for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
-            message = self._change(message)
-        try:
-            text = json.dumps(message, ensure_ascii=rng.random() < 0.7).encode(
-                errors="surrogatepass"
-            )
-        except RecursionError:
-            text = b"[" * 5000  # deeper than Python writes
-        return self._scratch(text) if rng.random() < 0.2 else text
-
-    def _aim(self, message: dict[str, Any]) -> None:
-        """Let it meet functions that exist, and the versions that come next."""
-        rng = self._rng
-        if "udfPath" in message:
-            message["udfPath"] = rng.choice(PATHS)
-        if "baseVersion" in message:
-            message["baseVersion"] = rng.choice([0, 0, 1, 1, 2])
-        if "newVersion" in message:
-            message["newVersion"] = rng.choice([1, 2, 2, 3])
-        for change in message.get("modifications") or []:
-            if isinstance(change, dict):
-                change["udfPath"] = rng.choice(PATHS)
-                change["args"] = deepcopy(rng.choice(STRANGE))
-
-    def _change(self, value: Any) -> Any:
-        rng = self._rng
-        if isinstance(value, dict) and value:
-            name = rng.choice(list(value))
-            match rng.randrange(7):
-                case 0:
-                    del value[name]
-                case 1:
-                    value[rng.choice(["", "x", "$x", "_x", "__proto__", name + " "])] = value[name]
-                case 2 | 3:
-                    value[name] = deepcopy(rng.choice(STRANGE))
-                case 4:
-                    deep: Any = value[name]
-                    for _ in range(rng.choice([2, 20, 70, 300])):
-                        deep = [deep]
-                    value[name] = deep
-                case _:
-                    value[name] = self._change(value[name])
-            return value
-        if isinstance(value, list) and value:
-            place = rng.randrange(len(value))
-            if rng.random() < 0.3 and len(value) < 50:
-                return value * rng.choice([2, 10, 300])
-            value[place] = self._change(value[place])
-            return value
-        if isinstance(value, str) and len(value) < 300 and rng.random() < 0.4:
-            return value * rng.choice([2, 50, 3000]) + rng.choice(["", "\x00", "\u202e", "\ud800"])
-        return deepcopy(rng.choice(STRANGE))
-
-    def _scratch(self, text: bytes) -> bytes:
-        rng = self._rng
-        place = rng.randrange(len(text) + 1)
-        match rng.randrange(4):
-            case 0:
-                return text[:place]
-            case 1:
-                return text[:place] + bytes([rng.randrange(256)]) + text[place:]
-            case 2:
-                return text[:place] + rng.choice(TEXTS)[:100] + text[place:]
-            case _:
-                return text[:place] + text[place + 1 :]
+KNOWN: Final = {
+    *("Transition", "TransitionChunk", "MutationResponse", "ActionResponse", "Ping"),
+    *("FatalError", "AuthError"),
+}
+LAST: Final = {"FatalError", "AuthError"}
+INSIDE: Final = ("Traceback", "site-packages", "server/parley", "asyncpg")
+STATUSES: Final = {b"101", b"400", b"403", b"404", b"426", b"429", b"431"}
 
 
 @dataclass
@@ -171,17 +60,24 @@ class Outcome:
 
     Attributes:
         faults: what must not be.
-        codes: how connections ended, by close code; "alive" for those that still answered.
+        codes: how connections ended, by close code, or handshakes by status.
+        replies: messages of the server, by type.
     """
 
     frames: int = 0
     connections: int = 0
     codes: Counter[str] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
     growth_bytes: int = 0
     neighbour_acks: int = 0
     neighbour_transitions: int = 0
+
+    def fault(self, what: str, said: Sequence[bytes | str]) -> None:
+        """Note what must not be, and what was sent before it."""
+        if len(self.faults) < 20:
+            self.faults.append(f"{what} after {[frame[:200] for frame in said]!r}")
 
 
 async def fuzz(seed: int, frames: int, directory: Path) -> Outcome:
@@ -199,13 +95,10 @@ async def fuzz(seed: int, frames: int, directory: Path) -> Outcome:
             asyncio.create_task(User(neighbour, random.Random(seed), 0.02).run()),
         ]
         began = time.monotonic()
-        mutators = [
-            Mutator(random.Random(rng.getrandbits(64)), vectors()) for _ in range(CONNECTIONS)
-        ]
-        url = f"ws://127.0.0.1:{node.port}{NPM_PATH}"
-        await _attack(mutators, url, min(frames, 2000), outcome)
+        rngs = [random.Random(rng.getrandbits(64)) for _ in range(CONNECTIONS)]
+        await _attack(rngs, node, min(frames, 2000), outcome)
         before = _resident(node.pid)
-        await _attack(mutators, url, frames, outcome)
+        await _attack(rngs, node, frames, outcome)
         outcome.growth_bytes = _resident(node.pid) - before
         outcome.seconds = time.monotonic() - began
         if not node.is_running:
@@ -231,43 +124,125 @@ async def fuzz(seed: int, frames: int, directory: Path) -> Outcome:
     return outcome
 
 
-async def _attack(mutators: list[Mutator], url: str, frames: int, outcome: Outcome) -> None:
-    async def worker(mutator: Mutator) -> None:
+async def _attack(rngs: list[random.Random], node: Node, frames: int, outcome: Outcome) -> None:
+    async def worker(rng: random.Random) -> None:
+        mutator, below = Mutator(rng, vectors()), Bytes(rng)
         while outcome.frames < frames:
-            await _connection(mutator, url, outcome)
+            outcome.connections += 1
+            match rng.randrange(10):
+                case 0:
+                    await _bytes(below, rng, node.port, outcome)
+                case 1 | 2 | 3 | 4:
+                    speaker = Speaker(rng)
+                    said = [_packed(message) for message in speaker.hello()]
+                    said += [_packed(speaker.message()) for _ in range(rng.randint(1, MAX_FRAMES))]
+                    await _messages(said, rng, node.port, outcome)
+                case _:
+                    said = [_packed(message) for message in _prologue(rng)]
+                    said += [mutator.frame() for _ in range(rng.randint(1, MAX_FRAMES))]
+                    await _messages(said, rng, node.port, outcome)
 
-    await asyncio.gather(*[worker(mutator) for mutator in mutators])
+    await asyncio.gather(*[worker(rng) for rng in rngs])
 
 
-async def _connection(mutator: Mutator, url: str, outcome: Outcome) -> None:
-    """Bring a connection to some state, send strange frames, and see whether it answers or ends."""
-    outcome.connections += 1
-    sent: list[bytes | str] = []
-    rng = mutator._rng
+def _packed(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode()
+
+
+async def _messages(
+    said: list[bytes | str], rng: random.Random, port: int, outcome: Outcome
+) -> None:
+    """Send frames, the last of them one that ends any connection, and check all that comes back."""
+    last = {"type": "ModifyQuerySet", "baseVersion": 77, "newVersion": 78, "modifications": []}
+    url = f"ws://127.0.0.1:{port}{NPM_PATH}"
+    received: list[str] = []
+    outcome.frames += len(said)
     async with connect(url, proxy=None, compression=None, close_timeout=0.2) as socket:
-        try:
-            for message in _prologue(rng):
-                await socket.send(orjson.dumps(message), text=True)
-            for _ in range(rng.randint(1, MAX_FRAMES)):
-                frame = mutator.frame()
-                sent.append(frame)
-                outcome.frames += 1
-                if isinstance(frame, str):
-                    await socket.send(frame.encode())
-                else:
-                    await socket.send(frame, text=True)
+        reader = asyncio.create_task(_collect(socket, received))
+        with contextlib.suppress(ConnectionClosed):
+            for frame in [*said, _packed(last)]:
+                # A binary frame is given as text.
+                await socket.send(
+                    frame if isinstance(frame, bytes) else frame.encode(),
+                    text=isinstance(frame, bytes),
+                )
                 if rng.random() < 0.5:
                     await asyncio.sleep(0)
-            ended = await _answer(socket)
-        except ConnectionClosed as closed:
-            ended = str(closed.rcvd.code if closed.rcvd else socket.close_code)
-        except TimeoutError:
-            ended = "silent"
-    outcome.codes[ended] += 1
-    if ended == "1006" and any(_is_broken(frame) for frame in sent):
+        done, _ = await asyncio.wait([reader], timeout=ANSWER_S)
+        if not done:
+            reader.cancel()
+            outcome.fault("silent", said)
+            return
+    code, reason = socket.close_code, socket.close_reason or ""
+    outcome.codes[str(code)] += 1
+    outcome.replies.update(json.loads(text)["type"] for text in received)
+    if code == 1006 and any(_is_broken(frame) for frame in said):
         return  # closed before the rest was read, which resets the connection on the way
-    if ended not in {"alive", *map(str, DOCUMENTED)} and len(outcome.faults) < 20:
-        outcome.faults.append(f"{ended} after {[frame[:80] for frame in sent]!r}")
+    wrong = wrong_ending(code, reason, received) or wrong_replies(received)
+    if wrong:
+        outcome.fault(wrong, said)
+
+
+async def _collect(socket: ClientConnection, received: list[str]) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            received.append(str(await socket.recv()))
+
+
+def wrong_ending(code: int | None, reason: str, received: list[str]) -> str | None:
+    """Say what is wrong with how the server ended a connection; None when it is as documented."""
+    if code not in DOCUMENTED:
+        return f"ended with {code} {reason}"
+    if code == 1000 and not (received and json.loads(received[-1])["type"] in LAST):
+        return f"ended with 1000 behind {received[-1:]}"
+    if code in {1011, 1013} and reason not in SURFACES:
+        return f"ended with {code} and the reason {reason!r}"
+    return None
+
+
+def wrong_replies(received: list[str]) -> str | None:
+    """Say what is wrong with the messages of one connection; None when a client could go on."""
+    version, parts = ZERO_VERSION, ""
+    for number, text in enumerate(received):
+        message = json.loads(text)
+        if message["type"] not in KNOWN or any(trace in text for trace in INSIDE):
+            return f"sent {text[:500]}"
+        if message["type"] in LAST and number + 1 < len(received):
+            return f"went on behind {text[:500]}"
+        if message["type"] == "TransitionChunk":
+            parts += message["chunk"]
+            if message["partNumber"] + 1 < message["totalParts"]:
+                continue
+            message, parts = json.loads(parts), ""
+        if message["type"] == "Transition":
+            if version_of(message["startVersion"]) != version:
+                return f"broke the chain at {version}: {text[:500]}"
+            version = version_of(message["endVersion"])
+    return None
+
+
+async def _bytes(below: Bytes, rng: random.Random, port: int, outcome: Outcome) -> None:
+    """Send bytes that no library would, in a handshake or behind it."""
+    if rng.random() < 0.2:
+        outcome.frames += 1
+        headers = below.headers()
+        head, raw = await handshake(port, headers=headers)
+        await raw.abort()
+        status = head.split()[1] if head else b"none"
+        outcome.codes[f"HTTP {status.decode()}"] += 1
+        if status not in STATUSES:
+            outcome.fault(f"a handshake was answered by {head[:200]!r}", [repr(headers)])
+        return
+    frames = [below.frame() for _ in range(rng.randint(1, MAX_FRAMES))]
+    outcome.frames += len(frames)
+    async with open_raw(port, session=SESSION) as raw:
+        raw.writer.write(b"".join(frames) + frame_of(CLOSE, b"\x03\xe8"))
+        code = await raw.close_code()
+    # None: what it had not read resets the connection, and its last frame with it.
+    outcome.codes[f"bytes {code}"] += 1
+    is_echo = code is not None and 3000 <= code < 5000  # of a code that is for applications
+    if code is not None and code not in DOCUMENTED and not is_echo:
+        outcome.fault(f"bytes were answered by {code}", [*frames])
 
 
 def _is_broken(frame: bytes | str) -> bool:
@@ -284,15 +259,6 @@ def _prologue(rng: random.Random) -> list[dict[str, Any]]:
     hello = {"type": "Connect", "sessionId": SESSION, "connectionCount": 0}
     modify = {"type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": []}
     return [hello, modify][: rng.choice([0, 1, 1, 2])]
-
-
-async def _answer(socket: ClientConnection) -> str:
-    """Wait for the end, brought about by a version that no chain can have come to."""
-    last = {"type": "ModifyQuerySet", "baseVersion": 77, "newVersion": 78, "modifications": []}
-    await socket.send(orjson.dumps(last), text=True)
-    async with asyncio.timeout(ANSWER_S):
-        while True:
-            await socket.recv()
 
 
 def _resident(pid: int) -> int:
@@ -314,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = asyncio.run(fuzz(chosen.seed, chosen.frames, directory))
     sys.stdout.write(
         f"seed {chosen.seed}: {outcome.frames} frames on {outcome.connections} connections in "
-        f"{outcome.seconds:.0f} s\nends by close code: {dict(outcome.codes)}\n"
+        f"{outcome.seconds:.0f} s\nends by close code: {dict(outcome.codes)}\nreplies: {dict(outcome.replies)}\n"
         f"the node grew by {outcome.growth_bytes / 1e6:.1f} MB; neighbour: "
         f"{outcome.neighbour_acks} answers, {outcome.neighbour_transitions} Transitions\n"
         f"FAULTS {len(outcome.faults)}\n" + "\n".join(outcome.faults) + "\n"
