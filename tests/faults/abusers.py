@@ -70,6 +70,34 @@ async def slowloris(url: str) -> None:
         writer.close()
 
 
+async def idle(url: str) -> None:
+    """Opens a socket, and says nothing."""
+    async with connect(url, compression=None, proxy=None) as socket:
+        await _drain(socket)
+
+
+async def reconnects(url: str) -> None:
+    """Connects, subscribes and is gone, again and again."""
+    async with connect(url, compression=None, proxy=None) as socket:
+        await _hello(socket, None)
+        await _send(
+            socket, type="ModifyQuerySet", baseVersion=0, newVersion=1, modifications=_adds(0, 20)
+        )
+        socket.transport.abort()
+
+
+async def nonsense(url: str) -> None:
+    """Sends what ends a connection, or fails and might be logged."""
+    async with connect(url, compression=None, proxy=None) as socket:
+        await _hello(socket, None)
+        for number in range(50):
+            path = f"forged\n%s{{}}{'x' * 5000}"
+            await _send(socket, type="Mutation", requestId=number, udfPath=path, args=[{}])
+            await _send(socket, type="Event", eventType=path, event={"message": path})
+        await socket.send("{")
+        await _drain(socket)
+
+
 async def subscription_flood(url: str) -> None:
     """Subscribes to a hundred queries and drops them, as fast as it is let."""
     async with connect(url, compression=None, proxy=None) as socket:
@@ -147,6 +175,9 @@ async def _drain(socket: ClientConnection) -> None:
 KINDS: Final[dict[str, tuple[Callable[[str], Awaitable[None]], int]]] = {
     "slow-readers": (slow_readers, 50),
     "slowloris": (slowloris, 200),
+    "idle": (idle, 100),
+    "reconnects": (reconnects, 8),
+    "nonsense": (nonsense, 8),
     "subscription-flood": (subscription_flood, 4),
     "mutation-flood": (mutation_flood, 4),
     "bad-tokens": (bad_tokens, 20),

@@ -280,7 +280,8 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = asyncio.run(fuzz(chosen.seed, chosen.frames, directory))
     sys.stdout.write(
         f"seed {chosen.seed}: {outcome.frames} frames on {outcome.connections} connections in "
-        f"{outcome.seconds:.0f} s\nends by close code: {dict(outcome.codes)}\nreplies: {dict(outcome.replies)}\n"
+        f"{outcome.seconds:.0f} s\nends by close code: {dict(outcome.codes)}\n"
+        f"replies: {dict(outcome.replies)}\n"
         f"the node grew by {outcome.growth_bytes / 1e6:.1f} MB; neighbour: "
         f"{outcome.neighbour_acks} answers, {outcome.neighbour_transitions} Transitions\n"
         f"FAULTS {len(outcome.faults)}\n" + "\n".join(outcome.faults) + "\n"
