@@ -126,7 +126,7 @@ create table parley.meta (
   cursor_secret  text not null default                 -- signs the cursors of pages, on every node
     md5(gen_random_uuid()::text) || md5(gen_random_uuid()::text)
 );
-insert into parley.meta (schema_version) values (2);
+insert into parley.meta (schema_version) values (3);
 
 -- One row per transaction that changed a watched table, or that settled a request.
 create table parley.log_tx (
@@ -361,9 +361,32 @@ return (
   )
   select format('array[%L || %I.id', definition ->> 'name' || '/', row_alias) || coalesce(string_agg(
     format(', %L', (definition ->> 'name') || '/' || array_to_string(names, ','))
-    || (select string_agg(format(' || ''/'' || parley.key_text(%I.%I::text)', row_alias, c), ''
-               order by p) from unnest(names) with ordinality u(c, p)), '' order by names), '') || ']'
+    || (select string_agg(format(case
+          when k ->> 'type' = 'text' then ' || ''/'' || parley.key_text(%I.%I)'
+          when (k ->> 'optional')::boolean then ' || ''/'' || coalesce(%I.%I::text, ''\N'')'
+          else ' || ''/'' || %I.%I' end, row_alias, c), '' order by p)
+        from unnest(names) with ordinality u(c, p)
+        join jsonb_array_elements(definition -> 'columns') k on k ->> 'name' = c),
+    '' order by names), '') || ']'
   from prefixes);
+
+-- The SQL expression for whether rows o and n have the same keys, but for their ids. Text is compared
+-- as it is written, whatever the collation of its column takes for equal.
+create function parley.same_keys_sql(definition jsonb) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+return (
+  select coalesce(string_agg(distinct format(
+    case when k ->> 'type' = 'text' then 'n.%1$I is not distinct from o.%1$I collate "C"'
+         else 'n.%1$I is not distinct from o.%1$I' end, k ->> 'name'), ' and '), 'true')
+  from jsonb_array_elements(definition -> 'indexes') i,
+    lateral (select c from jsonb_array_elements_text(i -> 'columns') c
+             limit (i ->> 'key_length')::int) p
+    join jsonb_array_elements(definition -> 'columns') k on k ->> 'name' = c);
+
+-- Not inlined where it is called: most updates leave the keys alone.
+create function parley.all_keys(old_keys text[], new_keys text[]) returns text[]
+language sql immutable parallel safe
+return array(select unnest(old_keys) union select unnest(new_keys));
 
 -- Replace <name>s in a template; values must be SQL already.
 create function parley.fill(template text, parts jsonb) returns text
@@ -377,8 +400,8 @@ begin
   return template;
 end $$;
 
--- Write the functions of one table: log_insert_, log_update_, log_delete_, log_truncate_ (triggers)
--- and lock_, delete_, write_ (called by commit_batch). Static SQL, so that plans are kept.
+-- Write the trigger functions of one table: log_insert_, log_update_, log_delete_, log_truncate_.
+-- Static SQL, so that plans are kept.
 create function parley.make_functions(relation regclass, definition jsonb) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -407,11 +430,6 @@ declare
 begin
   select jsonb_build_object(
     'table', quote_literal(table_name),
-    'relation', definition ->> 'sql_name',
-    'columns', string_agg(format('%I', c ->> 'name'), ', '),
-    'values', string_agg(format('r.%I', c ->> 'name'), ', '),
-    'assignments', string_agg(format('%1$I = r.%1$I', c ->> 'name'), ', ')
-      filter (where c ->> 'name' <> 'id'),
     -- octet_length does not unpack a long text; jsonb and arrays count as they are stored.
     'size', '100' || coalesce(string_agg(format(case when c ->> 'type' in ('text', 'bytes')
       then ' + coalesce(octet_length(r.%I), 0)' else ' + coalesce(pg_column_size(r.%I), 0)' end,
@@ -423,7 +441,8 @@ begin
       case when bool_or(c ->> 'type' = 'float') then 'set extra_float_digits = 1' end),
     'keys', parley.keys_sql(definition, 'r'),
     'old_keys', parley.keys_sql(definition, 'o'),
-    'new_keys', parley.keys_sql(definition, 'n'))
+    'new_keys', parley.keys_sql(definition, 'n'),
+    'same_keys', parley.same_keys_sql(definition))
   into parts from jsonb_array_elements(definition -> 'columns') c;
 
   execute parley.fill(logger, parts || jsonb_build_object(
@@ -447,14 +466,13 @@ begin
     'function', quote_ident('log_update_' || table_name), 'rows', 'new_rows',
     'limit', 'max_rows', 'select', parley.fill(
       'select pg_current_xact_id(), <table>,
-         case when c.old is null then ''i'' when c.new is null then ''d'' else ''u'' end, c.id,
-         case when c.old is null then c.new_keys when c.new is null then c.old_keys
-              when c.old_keys = c.new_keys then c.new_keys
-              else array(select unnest(c.old_keys) union select unnest(c.new_keys)) end,
-         c.old, c.new
-       from (select coalesce(n.id, o.id) as id, <old_keys> as old_keys, <new_keys> as new_keys,
-               to_jsonb(o) as old, to_jsonb(n) as new
-             from old_rows o full join new_rows n on n.id = o.id) c', parts)));
+         case when o.id is null then ''i'' when n.id is null then ''d'' else ''u'' end,
+         coalesce(n.id, o.id),
+         case when n.id is null then <old_keys> when o.id is null or <same_keys> then <new_keys>
+              else parley.all_keys(<old_keys>, <new_keys>) end,
+         case when o.id is not null then to_jsonb(o) end,
+         case when n.id is not null then to_jsonb(n) end
+       from old_rows o full join new_rows n on n.id = o.id', parts)));
   execute parley.fill($sql$
     create or replace function parley.<function>() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
@@ -465,51 +483,6 @@ begin
     end $body$ $sql$, parts || jsonb_build_object(
       'function', quote_ident('log_truncate_' || table_name)));
 
-  execute parley.fill($sql$
-    create or replace function parley.<lock>(
-      updates uuid[], deletes uuid[], out busy uuid[], out is_gone boolean)
-    language plpgsql as $body$
-    declare
-      wanted uuid[] := updates || deletes;
-      locked uuid[];
-    begin
-      -- The locks that UPDATE and DELETE take: rows that merely refer to ours do not disturb.
-      select array_agg(q.id) into locked from (
-        select t.id from <relation> t where t.id = any (updates)
-        order by t.id for no key update skip locked) q;
-      if cardinality(deletes) > 0 then
-        select locked || array_agg(q.id) into locked from (
-          select t.id from <relation> t where t.id = any (deletes)
-          order by t.id for update skip locked) q;
-      end if;
-      is_gone := false;
-      if coalesce(cardinality(locked), 0) < cardinality(wanted) then
-        select array_agg(t.id) into busy from <relation> t
-        where t.id = any (wanted) and t.id <> all (coalesce(locked, '{}'));
-        is_gone := coalesce(cardinality(locked || busy), 0) < cardinality(wanted);
-      end if;
-    end $body$;
-
-    create or replace function parley.<delete>(ids uuid[]) returns void
-    language plpgsql as $body$
-    begin
-      delete from <relation> t where t.id = any (ids);
-    end $body$;
-
-    create or replace function parley.<write>(updates jsonb, inserts jsonb) returns void
-    language plpgsql as $body$
-    begin
-      if updates is not null then
-        update <relation> t set <assignments>
-        from jsonb_populate_recordset(null::<relation>, updates) r where t.id = r.id;
-      end if;
-      if inserts is not null then
-        insert into <relation> (<columns>)
-        select <values> from jsonb_populate_recordset(null::<relation>, inserts) r;
-      end if;
-    end $body$ $sql$, parts || jsonb_build_object(
-      'lock', quote_ident('lock_' || table_name), 'delete', quote_ident('delete_' || table_name),
-      'write', quote_ident('write_' || table_name)));
 end $$;
 
 -- The triggers of one table; `function` is NULL where there is none of that name.
@@ -525,6 +498,94 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     ('delete', 'referencing old table as old_rows'),
     ('truncate', '')) e (event, transition)
 $$;
+
+-- The body of `write_all`, which does what commit_batch is told: for every watched table the same few
+-- statements, static, so that plans are kept. Rows are locked as UPDATE and DELETE lock them: rows
+-- that merely refer to ours do not disturb. Children go before their parents, and come after them.
+create function parley.writer_source() returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  locks text;
+  deletes text;
+  writes text;
+  names text[];
+begin
+  select string_agg(parley.fill($sql$
+  if writes -> <table> ? 'update' then
+    select count(*) into locked from (
+      select from <relation> t where t.id = any (array(
+        select (r ->> 'id')::uuid from jsonb_array_elements(writes -> <table> -> 'update') r))
+      for no key update skip locked) q;
+    missing := missing or locked < jsonb_array_length(writes -> <table> -> 'update');
+  end if;
+  if writes -> <table> ? 'delete' then
+    select count(*) into locked from (
+      select from <relation> t where t.id = any (array(
+        select r::uuid from jsonb_array_elements_text(writes -> <table> -> 'delete') r))
+      for update skip locked) q;
+    missing := missing or locked < jsonb_array_length(writes -> <table> -> 'delete');
+  end if;$sql$, w.parts), '' order by w.depth, w.name),
+    string_agg(parley.fill($sql$
+  if writes -> <table> ? 'delete' then
+    delete from <relation> t where t.id = any (array(
+      select r::uuid from jsonb_array_elements_text(writes -> <table> -> 'delete') r));
+  end if;$sql$, w.parts), '' order by w.depth desc, w.name),
+    -- The limits tell the planner, which takes a function to give 100 rows, not to read the table.
+    string_agg(parley.fill($sql$
+  if writes -> <table> ? 'update' then
+    rows := writes -> <table> -> 'update';
+    update <relation> t set <assignments>
+    from (select * from jsonb_populate_recordset(null::<relation>, rows)
+          limit jsonb_array_length(rows)) r where t.id = r.id;
+  end if;
+  if writes -> <table> ? 'insert' then
+    insert into <relation> (<columns>)
+    select <values> from jsonb_populate_recordset(
+      null::<relation>, writes -> <table> -> 'insert') r;
+  end if;$sql$, w.parts), '' order by w.depth, w.name),
+    array_agg(w.name order by w.name)
+  into locks, deletes, writes, names
+  from (
+    select w.name, w.depth, jsonb_build_object(
+      'table', quote_literal(w.name),
+      'relation', w.definition ->> 'sql_name',
+      'columns', string_agg(format('%I', c ->> 'name'), ', '),
+      'values', string_agg(format('r.%I', c ->> 'name'), ', '),
+      'assignments', string_agg(format('%1$I = r.%1$I', c ->> 'name'), ', ')
+        filter (where c ->> 'name' <> 'id')) as parts
+    from parley.watched w, jsonb_array_elements(w.definition -> 'columns') c
+    group by w.name, w.depth, w.definition) w;
+
+  return parley.fill($sql$
+declare
+  locked bigint;
+  rows jsonb;
+  missing boolean := false;
+begin
+  if writes - <names> <> '{}' then
+    raise undefined_table using message = 'a table to write is not watched';
+  end if;<locks>
+  if missing and parley.is_gone(writes) then
+    return false;
+  end if;<deletes><writes>
+  return true;
+end $sql$, jsonb_build_object('names', quote_literal(coalesce(names, '{}')) || '::text[]',
+    'locks', coalesce(locks, ''), 'deletes', coalesce(deletes, ''), 'writes', coalesce(writes, '')));
+end $$;
+
+create function parley.make_writer() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if parley.writer_source() is distinct from (
+    select p.prosrc from pg_proc p where p.oid = to_regprocedure('parley.write_all(jsonb)')
+  ) then
+    -- One at a time: each has to know the tables of those before.
+    perform pg_advisory_xact_lock((select lock_key # 1 from parley.meta));
+    execute format('create or replace function parley.write_all(writes jsonb) returns boolean '
+      'language plpgsql as %L', parley.writer_source());
+    revoke all on function parley.write_all(jsonb) from public;
+  end if;
+end $$;
 
 -- Log that a whole table changed.
 create function parley.mark(table_name text, op text) returns void
@@ -560,9 +621,6 @@ begin
     end if;
     execute format('alter table %s enable always trigger %I', relation, wanted.trigger_name);
   end loop;
-  execute format('revoke all on function parley.%I(uuid[], uuid[]), parley.%I(uuid[]), '
-    'parley.%I(jsonb, jsonb) from public', 'lock_' || new_name, 'delete_' || new_name,
-    'write_' || new_name);
 
   insert into parley.watched (relation, name, definition, storage, depth)
   values (relation, new_name, definition, pg_relation_filenode(relation), 0)
@@ -579,6 +637,7 @@ begin
   update parley.watched w set depth = d.depth
   from (select start, max(cardinality(path)) as depth from up group by start) d
   where d.start = w.relation and d.depth <> w.depth;
+  perform parley.make_writer();
   perform parley.mark(new_name, 'schema');
   if namesake is not null then
     perform parley.look_at(namesake);
@@ -605,9 +664,6 @@ begin
   for found in select * from parley.triggers_of(table_name) loop
     execute format('drop function if exists parley.%I() cascade', found.function_name);
   end loop;
-  execute format('drop function if exists parley.%I(uuid[], uuid[]), parley.%I(uuid[]), '
-    'parley.%I(jsonb, jsonb)', 'lock_' || table_name, 'delete_' || table_name,
-    'write_' || table_name);
 end $$;
 
 create function parley.unwatch(relation regclass) returns void
@@ -627,6 +683,7 @@ begin
     end loop;
   end if;
   perform parley.drop_functions(name);
+  perform parley.make_writer();
   perform parley.mark(name, 'schema');
   perform set_config('parley.is_watching', 'off', true);
 end $$;
@@ -635,60 +692,46 @@ comment on function parley.unwatch(regclass) is 'Undo parley.watch.';
 
 -- 6. commit_batch -------------------------------------------------------------------------------
 -- One call, one transaction: lock the rows, write them (the triggers log them), then take the ts
--- lock, and only then look whether anything that the batch read has changed since `head`.
+-- lock, and only then look whether anything that the batch read has changed since `head`. What runs
+-- for every batch avoids what costs: planning, and PERFORM, which is a query where an assignment is
+-- none.
 -- Failures raise, so that nothing stays:
 --   PY001  conflict            detail: {"entries": [1, …], "head": ts}
 --   PY002  rows are locked     detail: [["table", "id"], …]
 --   PY003  requests settled    detail: [1, …] (positions in request_ids)
 --   PY004  a row to update or delete does not exist, though nothing that was read has changed
 
-create function parley.lock_all(writes jsonb) returns boolean
+-- Whether any of the rows to update or delete does not exist; raises if any is locked by others.
+-- Those that are not have been locked by write_all.
+create function parley.is_gone(writes jsonb) returns boolean
 language plpgsql as $$
 declare
-  name text;
-  item jsonb;
-  found record;
+  target record;
+  wanted uuid[];
+  free uuid[];
+  held uuid[];
   busy jsonb := '[]';
-  is_gone boolean := false;
+  result boolean := false;
 begin
-  for name in select jsonb_object_keys(writes) loop
-    item := writes -> name;
-    if item ?| '{update,delete}' then
-      execute format('select * from parley.%I($1, $2)', 'lock_' || name) into found using
-        array(select (r ->> 'id')::uuid from jsonb_array_elements(item -> 'update') r),
-        array(select r::uuid from jsonb_array_elements_text(item -> 'delete') r);
-      is_gone := is_gone or found.is_gone;
-      busy := busy || coalesce(
-        (select jsonb_agg(jsonb_build_array(name, b)) from unnest(found.busy) b), '[]');
-    end if;
+  for target in
+    select w.name, w.definition ->> 'sql_name' as relation, k.kind, k.strength
+    from parley.watched w, (values ('update', 'no key update'), ('delete', 'update')) k (kind, strength)
+    where writes -> w.name ? k.kind
+  loop
+    wanted := array(select coalesce(r ->> 'id', r #>> '{}')::uuid
+                    from jsonb_array_elements(writes -> target.name -> target.kind) r);
+    execute format('select array(select id from %s where id = any ($1) for %s skip locked)',
+      target.relation, target.strength) into free using wanted;
+    execute format('select array(select id from %s where id = any ($1) and id <> all ($2))',
+      target.relation) into held using wanted, free;
+    result := result or cardinality(free || held) < cardinality(wanted);
+    busy := busy || coalesce(
+      (select jsonb_agg(jsonb_build_array(target.name, h)) from unnest(held) h), '[]');
   end loop;
   if busy <> '[]' then
     raise exception 'rows are locked by other transactions' using errcode = 'PY002', detail = busy;
   end if;
-  return is_gone;
-end $$;
-
--- Children go before their parents, and come after them.
-create function parley.write_all(writes jsonb) returns void
-language plpgsql as $$
-declare
-  names text[] := array(select w.name from parley.watched w where writes ? w.name order by w.depth);
-  item jsonb;
-begin
-  for i in reverse cardinality(names)..1 loop
-    item := writes -> names[i] -> 'delete';
-    if item is not null then
-      execute format('select parley.%I($1)', 'delete_' || names[i])
-        using array(select r::uuid from jsonb_array_elements_text(item) r);
-    end if;
-  end loop;
-  for i in 1..cardinality(names) loop
-    item := writes -> names[i];
-    if item ?| '{update,insert}' then
-      execute format('select parley.%I($1, $2)', 'write_' || names[i])
-        using item -> 'update', item -> 'insert';
-    end if;
-  end loop;
+  return result;
 end $$;
 
 -- The entries whose reads meet a commit after `head`. Each key of `read_keys` belongs to the entry
@@ -739,23 +782,24 @@ create function parley.commit_batch(
   must_commit boolean
 ) returns table (
   ts bigint, prev_ts bigint, table_name text, op text, id uuid, keys text[], image text)
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   is_gone boolean := false;
   newest bigint;
   new_ts bigint;
   hits int[];
+  lock_timeout text;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'commit_batch needs READ COMMITTED: it must see what commits while it runs';
   end if;
-  perform set_config('lock_timeout', '100ms', true);
+  lock_timeout := set_config('lock_timeout', '100ms', true);
   if writes is not null then
     insert into parley.pending (txid, is_server) values (pg_current_xact_id(), true);
-    is_gone := parley.lock_all(writes);
+    is_gone := not parley.write_all(writes);
     if not is_gone then
-      perform parley.write_all(writes);
       set constraints all immediate;  -- whatever an app's deferred triggers write belongs to us
     end if;
   end if;
@@ -973,6 +1017,7 @@ begin
       end if;
     end if;
   end loop;
+  perform parley.make_writer();  -- not up to date where a table joined on an old snapshot
 end $$;
 
 -- Whoever holds the ts lock keeps everyone from committing: usually for less than a millisecond, but

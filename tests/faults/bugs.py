@@ -28,15 +28,9 @@ _SQL: Final[dict[str, str]] = {
         $$ SELECT NULL::int[] $$""",
     # A row that moves is logged under its new place only.
     "no-old-index-key": """
-        DO $do$
-        DECLARE source text;
-        BEGIN
-          source := pg_get_functiondef('parley.log_update_items'::regproc);
-          source := regexp_replace(source,
-            'else array\\(select unnest\\(c.old_keys\\) union select unnest\\(c.new_keys\\)\\) end',
-            'else c.new_keys end');
-          EXECUTE source;
-        END $do$""",
+        CREATE OR REPLACE FUNCTION parley.all_keys(old_keys text[], new_keys text[])
+            RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+        $$ SELECT new_keys $$""",
     # A request that was committed is not known as such.
     "no-dedupe-row": """
         DO $do$

@@ -105,7 +105,7 @@ async def test_the_server_role_writes_through_commit_batch_only(roles: Roles) ->
             "DELETE FROM parley.log_tx",
             "UPDATE parley.meta SET horizon = 0",
             "INSERT INTO parley.requests VALUES ('i', 's', 1, '', NULL, 1)",
-            "SELECT parley.write_users(NULL, NULL)",
+            "SELECT parley.write_all('{}')",
             "SELECT parley.watch('public.users')",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
