@@ -12,6 +12,22 @@ end $$;
 drop function parley.lock_all(jsonb);
 drop function parley.write_all(jsonb);
 
+-- Sequences ignore snapshots and rollbacks; the clock keeps ts above those of before a restore.
+create or replace function parley.log_commit(prev bigint) returns bigint
+language plpgsql as $$
+declare
+  new_ts bigint := greatest(
+    nextval('parley.ts_seq'),
+    (extract(epoch from clock_timestamp()) * 1000000)::bigint * 1000);
+  nothing text;
+begin
+  nothing := setval('parley.ts_seq', new_ts);
+  insert into parley.log_tx (ts, prev_ts, txid) values (new_ts, prev, pg_current_xact_id());
+  -- A hint; readers poll as well. And it forbids PREPARE, which would keep the lock for ever.
+  nothing := pg_notify('parley', new_ts::text);
+  return new_ts;
+end $$;
+
 -- The SQL expression for the keys of one row; `row_alias` is r, o or n below.
 create or replace function parley.keys_sql(definition jsonb, row_alias text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
@@ -60,19 +76,15 @@ declare
   logger text := $sql$
     create or replace function parley.<function>() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp <settings> as $body$
-    <<own>> declare
-      count bigint;
-      bytes bigint;
     begin
-      select count(*), sum(<size>) into count, bytes from <rows> r;
-      if count = 0 then
-        return null;
-      end if;
-      if count > parley.<limit>() or bytes > parley.max_bytes() then
+      insert into parley.log_rows (txid, table_name, op, id, keys, old, new) <select>
+      where (select count(*) <= parley.<limit>() and sum(<size>) <= parley.max_bytes() from <rows> r);
+      if not found then
+        if not exists (select from <rows>) then
+          return null;
+        end if;
         insert into parley.log_rows (txid, table_name, op)
         values (pg_current_xact_id(), <table>, 'reset');
-      else
-        insert into parley.log_rows (txid, table_name, op, id, keys, old, new) <select>;
       end if;
       insert into parley.pending (txid) values (pg_current_xact_id()) on conflict do nothing;
       return null;
@@ -107,8 +119,8 @@ begin
     'size', parley.fill('100 + octet_length(array_to_string(<keys>, ''''))', parts),
     'select', parley.fill(
       'select pg_current_xact_id(), <table>, ''d'', r.id, <keys>,
-         case when own.count <= parley.max_rows()
-           and (select sum(<size>) from old_rows r) <= parley.max_bytes() then to_jsonb(r) end,
+         case when (select count(*) <= parley.max_rows() and sum(<size>) <= parley.max_bytes()
+                    from old_rows r) then to_jsonb(r) end,
          null::jsonb
        from old_rows r', parts)));
   -- A row whose id changed has no partner: it counts as one deleted and one inserted.
@@ -361,12 +373,12 @@ declare
   newest bigint;
   new_ts bigint;
   hits int[];
-  lock_timeout text;
+  nothing text;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'commit_batch needs READ COMMITTED: it must see what commits while it runs';
   end if;
-  lock_timeout := set_config('lock_timeout', '100ms', true);
+  nothing := set_config('lock_timeout', '100ms', true);
   if writes is not null then
     insert into parley.pending (txid, is_server) values (pg_current_xact_id(), true);
     is_gone := not parley.write_all(writes);
@@ -375,7 +387,7 @@ begin
     end if;
   end if;
   if must_commit then
-    perform parley.take_turn();
+    nothing := parley.take_turn();
   end if;
   newest := (select max(t.ts) from parley.log_tx t);  -- after the lock, in a fresh snapshot
 
@@ -413,9 +425,16 @@ begin
     q (identity, session_id, request_id, call_hash, result)
   where q.call_hash is not null;  -- else it was only asked whether the request was settled before
   delete from parley.pending p where p.txid = pg_current_xact_id_if_assigned();
-  -- Always one row at least, for the ts.
-  return query select new_ts, newest, r.*
-    from (select) one left join parley.rows_of(pg_current_xact_id()) r on true;
+  -- As rows_of, without a function in between; which tells the rest, and of nothing to tell.
+  return query select new_ts, newest, r.table_name, r.op, r.id, r.keys, r.new::text
+    from parley.log_rows r where r.txid = pg_current_xact_id() and (
+      select count(*) <= parley.max_rows() and coalesce(sum(pg_column_size(l.new)), 0) <= parley.max_bytes()
+      from parley.log_rows l where l.txid = pg_current_xact_id())
+    order by r.n;
+  if not found then
+    return query select new_ts, newest, r.*
+      from (select) one left join parley.rows_of(pg_current_xact_id()) r on true;
+  end if;
 end $$;
 
 -- Look at all watched tables. Returns one row for each that differed.
