@@ -9,7 +9,7 @@ JS_TESTS = $(wildcard client_js/test/*.test.js client_js/test/*/*.test.js)
 ON_POSTGRES := $(wildcard tests/integration/test_store_*.py tests/integration/test_chat_*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup no-node run psql doctor test test-js test-fast faults soak bench check fmt fmt-check lint \
+.PHONY: help setup no-node run psql doctor test test-js test-fast faults soak bench bench-peers check fmt fmt-check lint \
   types layers spell size vendor lock clean
 
 # Node.js is for tests and tools only: without it they are left out, and say so.
@@ -18,7 +18,7 @@ NO_NODE := !!! NO NODE.JS 20 OR NEWER:
 in_client = @$(if $(NODE),cd client_js && $(1),echo '$(NO_NODE) LEFT OUT: $(1) !!!')
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/ready $(if $(NODE),$(JS:%=%/node_modules/ready),no-node) ## Make .venv and install everything, once
 .venv/ready: pyproject.toml requirements.lock
@@ -65,8 +65,10 @@ faults: setup ## Break things for 3 minutes and check every answer (docs/reliabi
 soak: setup ## The same for MINUTES=60, with new seeds
 	$(BIN)/python -m tests.faults.soak --seconds $$(( $(MINUTES) * 60 )) --round 90
 
-bench: setup ## Measure the server beside its floors, for 3 minutes (docs/performance.md)
+bench: setup ## Measure the server beside its floors (docs/performance.md)
 	$(BIN)/python -m tests.load
+
+bench-peers: tests/load/peers/node_modules/ready bench ## The same, beside servers of others from npm
 
 check: fmt-check lint types layers spell size test ## Everything that must hold before a merge
 

@@ -1,6 +1,8 @@
 """The floor of the socket: Parley's own web stack with no Parley in it.
 
-`/broadcast`: a text that is a number makes so many bytes to every other client, framed once.
+`/broadcast`: a text that is a number makes so many bytes to all others there, framed once.
+`/sustained`: a text goes to all who are at `/broadcast`, and then "ok" to its sender.
+`/echo`: each text goes back.
 `/naive`: each text is one addMessage in a transaction of its own, on an asyncpg pool.
 
     python -m tests.load.raw DSN PORT
@@ -31,7 +33,7 @@ class Raw:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._pool: asyncpg.Pool[Any] | None = None
-        self._transports: dict[int, Any] = {}
+        self._audience: dict[int, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -39,11 +41,17 @@ class Raw:
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
-            take = self._broadcast if scope["path"] == "/broadcast" else self._write
-            self._transports[id(scope)] = scope["extensions"][TRANSPORT_EXTENSION]
+            if scope["path"] == "/broadcast":
+                self._audience[id(scope)] = scope["extensions"][TRANSPORT_EXTENSION]
+            takes = {
+                "/broadcast": self._broadcast,
+                "/sustained": self._sustain,
+                "/echo": self._echo,
+                "/naive": self._write,
+            }
             while (event := await receive())["type"] == "websocket.receive":
-                await take(scope, event["text"], send)
-            del self._transports[id(scope)]
+                await takes[scope["path"]](scope, event["text"], send)
+            self._audience.pop(id(scope), None)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -57,9 +65,19 @@ class Raw:
                 return
 
     async def _broadcast(self, scope: Scope, text: str, _: Send) -> None:
-        frame = Frame(Opcode.TEXT, b"x" * int(text)).serialize(mask=False)
-        for owner, transport in self._transports.items():
-            if owner != id(scope):
+        self._tell_all(b"x" * int(text), id(scope))
+
+    async def _sustain(self, scope: Scope, text: str, send: Send) -> None:
+        self._tell_all(text.encode(), id(scope))
+        await send({"type": "websocket.send", "text": "ok"})
+
+    async def _echo(self, _: Scope, text: str, send: Send) -> None:
+        await send({"type": "websocket.send", "text": text})
+
+    def _tell_all(self, payload: bytes, sender: int) -> None:
+        frame = Frame(Opcode.TEXT, payload).serialize(mask=False)
+        for owner, transport in self._audience.items():
+            if owner != sender:
                 transport.write_now(frame)
 
     async def _write(self, _: Scope, text: str, send: Send) -> None:

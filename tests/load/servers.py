@@ -1,4 +1,4 @@
-"""The processes that a run needs: Postgres, Parley, and what it is compared with."""
+"""The processes that a run needs beside Postgres: Parley, and what it is compared with."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import contextlib
 import io
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
+import httpx
 import psutil
 
-from parley.store import embedded, hosting
-from parley.store.migrations import migrate
-from tests.support.postgres import shared_temp_dir
+from tests.load.databases import Postgres
 from tests.support.server import ROOT, free_port, running_server
 
 MANY = "1000000"
@@ -25,54 +23,17 @@ UNLIMITED = {
     "PARLEY_MAX_CONNECTIONS_PER_USER": MANY,
     "PARLEY_MAX_CONNECTIONS_PER_ADDRESS": MANY,
     "PARLEY_MAX_SILENT_CONNECTIONS_PER_ADDRESS": MANY,
+    "PARLEY_MAX_SUBSCRIPTIONS_PER_S": MANY,
+    "PARLEY_MAX_SUBSCRIPTION_BURST": MANY,
     "PARLEY_MAX_VERIFICATIONS_PER_S": MANY,
     "LOG_LEVEL": "warning",
 }
-
-# The same tables without Parley: bare, and full of conversations to choose from.
-_FLOOR = """
-select parley.unwatch('public.messages');
-select parley.unwatch('public.conversations');
-select parley.unwatch('public.users');
-insert into users (supabase_user_id) values ('somebody');
-insert into conversations (id, user_id)
-  select ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, u.id
-  from users u, generate_series(1, 20000) n;
-vacuum analyze conversations;
-checkpoint"""
+PEERS = Path(__file__).parent / "peers"
 
 
-@dataclass(frozen=True)
-class Postgres:
-    """A server with fsync on; `dsn` is Parley's database, `floor` one with bare tables."""
-
-    dsn: str
-    floor: str
-    binaries: Path
-
-
-@contextlib.contextmanager
-def running_postgres(*, is_system: bool) -> Iterator[Postgres]:
-    """Yield a fresh server, set as Parley sets its own."""
-    binaries = hosting.find_system_binaries() if is_system else hosting.find_binaries()
-    with (
-        shared_temp_dir() as path,
-        embedded.start(path / "pg", binaries=binaries) as server,
-    ):
-        yield Postgres(server.dsn, urlsplit(server.dsn)._replace(path="/floor").geturl(), binaries)
-
-
-async def prepare(postgres: Postgres) -> None:
-    """Fill both databases."""
-    await migrate(postgres.dsn)
-    connection = await asyncpg.connect(postgres.dsn)
-    await connection.execute("create database floor")
-    await connection.close()
-    await migrate(postgres.floor)
-    connection = await asyncpg.connect(postgres.floor)
-    for statement in _FLOOR.split(";"):
-        await connection.execute(statement)
-    await connection.close()
+def are_peers_installed() -> bool:
+    """Tell whether `make bench-peers` has been here."""
+    return (PEERS / "node_modules" / "ready").exists()
 
 
 class Process:
@@ -88,21 +49,45 @@ class Process:
 
     def cpu_s(self) -> float:
         """Return the processor time that it, and what it started, has used so far."""
-        family = [self._process, *self._process.children(recursive=True)]
-        times = [each.cpu_times() for each in family]
-        return float(sum(each.user + each.system for each in times))
+        return sum(_cpu_s(each) for each in self._family)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that it, and what it started, holds now."""
+        return sum(int(each.memory_info().rss) for each in self._family)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the counters and gauges of Parley's metrics page that have no labels."""
+        page = httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
+        lines = [line.split() for line in page.splitlines() if not line.startswith("#")]
+        return {words[0]: float(words[1]) for words in lines if "{" not in words[0]}
+
+    @cached_property  # to find children takes a look at every process of the machine
+    def _family(self) -> list[psutil.Process]:
+        return [self._process, *self._process.children(recursive=True)]
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    if sys.platform == "linux":
+        # The clock of another process's processor time, in nanoseconds; `cpu_times` has hundredths.
+        return time.clock_gettime(~process.pid << 3 | 2)
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @contextlib.contextmanager
 def running_parley(
-    postgres: Postgres, workers: int = 1, environ: Mapping[str, str] | None = None
+    dsn: str,
+    *,
+    functions: str = "parley.chat",
+    workers: int = 1,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
-    """Yield `parley serve` with the chat."""
+    """Yield `parley serve`, by default with the chat."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         running_server(
-            postgres.dsn,
-            functions="parley.chat",
+            dsn,
+            functions=functions,
             environ={**UNLIMITED, **(environ or {})},
             arguments=("--workers", str(workers)) if workers > 1 else (),
         ) as server,
@@ -133,28 +118,10 @@ def running_raw(postgres: Postgres) -> Iterator[Process]:
 
 
 @contextlib.contextmanager
-def running_node() -> Iterator[Process]:
-    """Yield Node's `ws`, which broadcasts as `tests.load.raw` does."""
-    with running(["node", str(Path(__file__).with_name("raw.mjs"))]) as process:
+def running_peer(script: str, *arguments: str) -> Iterator[Process | None]:
+    """Yield a Node server of the folder `peers`; None where `make bench-peers` has not been."""
+    if not are_peers_installed():
+        yield None
+        return
+    with running(["node", str(PEERS / script), *arguments]) as process:
         yield process
-
-
-def pgbench(postgres: Postgres, clients: int, seconds: float, script: str) -> dict[str, float]:
-    """Run pgbench on the bare tables; return transactions per second and their mean latency."""
-    path = Path(__file__).with_name(script)
-    done = subprocess.run(
-        [
-            *(postgres.binaries / "pgbench", "-n", "-M", "prepared", "-f", path),
-            *("-c", str(clients), "-j", "1", "-T", str(max(1, round(seconds))), postgres.floor),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    words = {
-        line.split(" = ")[0]: line.split(" = ")[1] for line in done.splitlines() if " = " in line
-    }
-    return {
-        "per_s": float(words["tps"].split()[0]),
-        "mean_ms": float(words["latency average"].split()[0]),
-    }

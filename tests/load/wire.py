@@ -31,17 +31,67 @@ def framed(payload: bytes, opcode: int = _TEXT) -> bytes:
     return head + _NO_MASK + payload
 
 
+class Frames:
+    """Takes what comes in apart into frames.
+
+    Pieces of a long frame are kept in a list until all are there: to join them at each piece would
+    copy a frame of megabytes dozens of times.
+    """
+
+    def __init__(self, on_frame: Callable[[int, bytes], None]) -> None:
+        self._on_frame = on_frame
+        self._pieces: list[bytes] = []
+        self._missing = 0  # bytes, of the frame that the pieces begin
+
+    def feed(self, data: bytes) -> None:
+        """Handle the frames that are whole now, each as (first byte, payload)."""
+        if self._pieces:
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        at, end = 0, len(data)
+        self._missing = 0
+        while end - at >= 2:
+            size, start = data[at + 1], at + 2
+            if size == 126:
+                start += 2
+                size = int.from_bytes(data[at + 2 : start], "big")
+            elif size == 127:
+                start += 8
+                size = int.from_bytes(data[at + 2 : start], "big")
+            if start + size > end:
+                self._missing = max(0, start + size - end) if start <= end else 0
+                break
+            opcode, payload = data[at], data[start : start + size]
+            at = start + size
+            self._on_frame(opcode, payload)
+        if at < end:
+            self._pieces.append(data[at:])
+
+
 class Client(asyncio.Protocol):
-    """One connection; `on_text(client, payload)` hears each text frame of the server."""
+    """One connection.
+
+    Attributes:
+        on_text: called with (client, payload) for each text frame of the server.
+        on_lost: called when the server ends the connection, with why; by default that ends the run.
+    """
 
     def __init__(self, path: str, port: int, on_text: Callable[[Client, bytes], None]) -> None:
         self.on_text = on_text
+        self.on_lost: Callable[[str], None] = self._fail
         self._head = _HANDSHAKE.format(
             path=path, port=port, key=base64.b64encode(os.urandom(16)).decode()
         ).encode()
-        self._buffer = b""
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answer = b""
+        self._frames = Frames(self._on_frame)
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
         self._is_open = False
+        self._is_closing = False
 
     @classmethod
     async def open(cls, port: int, path: str, on_text: Callable[[Client, bytes], None]) -> Self:
@@ -59,6 +109,7 @@ class Client(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
+        self._is_closing = True
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -68,42 +119,32 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._opened.done():
             self._opened.set_exception(ConnectionError("the server hung up"))
+        elif not self._is_closing:
+            self._is_closing = True
+            self.on_lost(f"the server hung up: {exc}")
 
     def data_received(self, data: bytes) -> None:
-        if self._buffer:
-            data = self._buffer + data
-        if not self._is_open:
-            head, end, data = data.partition(b"\r\n\r\n")
-            if not end:
-                self._buffer = head
-                return
-            if not head.startswith(b"HTTP/1.1 101"):
-                self._opened.set_exception(ConnectionError(head.decode()))
-                return
+        if self._is_open:
+            self._frames.feed(data)
+            return
+        head, end, rest = (self._answer + data).partition(b"\r\n\r\n")
+        if not end:
+            self._answer = head
+        elif not head.startswith(b"HTTP/1.1 101"):
+            self._opened.set_exception(ConnectionError(head.decode()))
+        else:
             self._is_open = True
             self._opened.set_result(None)
-        self._buffer = self._take_frames(data)
+            self._frames.feed(rest)
 
-    def _take_frames(self, data: bytes) -> bytes:
-        """Handle the whole frames at the start of `data`; return the rest."""
-        at, end = 0, len(data)
-        while end - at >= 2:
-            size, start = data[at + 1], at + 2
-            if size == 126:
-                start += 2
-                size = int.from_bytes(data[at + 2 : start], "big")
-            elif size == 127:
-                start += 8
-                size = int.from_bytes(data[at + 2 : start], "big")
-            if start + size > end:
-                break
-            opcode = data[at]
-            payload = data[start : start + size]
-            at = start + size
-            if opcode == _TEXT:
-                self.on_text(self, payload)
-            elif opcode == _PING:
-                self._transport.write(framed(payload, _PONG))
-            elif opcode == _CLOSE:
-                raise ConnectionError(f"the server closed: {payload[2:].decode()}")
-        return data[at:]
+    def _on_frame(self, opcode: int, payload: bytes) -> None:
+        if opcode == _TEXT:
+            self.on_text(self, payload)
+        elif opcode == _PING:
+            self._transport.write(framed(payload, _PONG))
+        elif opcode == _CLOSE and not self._is_closing:
+            self._is_closing = True
+            self.on_lost(f"the server closed: {payload[2:].decode()}")
+
+    def _fail(self, why: str) -> None:
+        self._loop.call_exception_handler({"message": why})

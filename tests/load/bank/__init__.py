@@ -1,0 +1,1 @@
+"""Accounts between which money moves; their table is in `accounts.sql`."""

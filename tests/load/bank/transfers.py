@@ -1,0 +1,43 @@
+"""Two balances per mutation: the shape of a benchmark of contention."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from parley import AppError, Int64, MutationCtx, Table, TableId, mutation
+
+AccountId = Annotated[str, TableId("accounts")]
+
+
+class Account(TypedDict):
+    _id: AccountId
+    _creationTime: float
+    balance: Int64
+
+
+ACCOUNTS = Table("accounts", Account)
+
+
+async def _balance(ctx: MutationCtx, account_id: AccountId) -> int:
+    account = await ctx.db.get(ACCOUNTS, account_id)
+    if account is None:
+        raise AppError("no such account")
+    return account["balance"]
+
+
+@mutation
+async def transfer(
+    ctx: MutationCtx, source_id: AccountId, target_id: AccountId, amount: int
+) -> None:
+    """Move money from one account to another."""
+    source, target = await _balance(ctx, source_id), await _balance(ctx, target_id)
+    if source < amount:
+        raise AppError("not enough")
+    await ctx.db.patch(ACCOUNTS, source_id, {"balance": source - amount})
+    await ctx.db.patch(ACCOUNTS, target_id, {"balance": target + amount})
+
+
+@mutation
+async def total(ctx: MutationCtx, account_ids: list[AccountId]) -> int:
+    """Return the sum of these accounts, which are in memory from then on."""
+    return sum([await _balance(ctx, each) for each in account_ids])
