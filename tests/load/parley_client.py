@@ -81,7 +81,10 @@ class Device:
         return answer["result"]
 
     def _await_results(self, frame: bytes) -> None:
-        if self._stands in frame[:200]:
+        if b'"type":"QueryFailed"' in frame:
+            at = frame.index(b'"type":"QueryFailed"')
+            self.client.on_lost(frame[at : at + 300].decode())
+        elif self._stands in frame[:200]:
             self.on_transition = lambda _: None
             self.synced.set_result(None)
 
