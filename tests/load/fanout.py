@@ -98,18 +98,16 @@ class Flood:
     changes were made. One device looks into its frames, to see how old what it shows is.
     """
 
-    def __init__(self, writers: int) -> None:
+    def __init__(self) -> None:
         self._sent_at: dict[int, float] = {}
         self._seen_s: list[float] = []
-        self._made = 0
         self._frames = 0
         self._bytes = 0
-        self.numbers = iter(range(1, 1 << 60))
-        self.writers = writers
+        self._numbers = iter(range(1, 1 << 60))
 
     def next_number(self) -> int:
         """Return the number of the change that is sent now."""
-        number = next(self.numbers)
+        number = next(self._numbers)
         self._sent_at[number] = time.perf_counter()
         return number
 
@@ -154,7 +152,7 @@ async def sustained(server: Process, devices: int, seconds: float) -> Figure:
     """Changes of 1 KB by eight writers, each with one in flight, to so many devices."""
     owner, room, watching = await _room_of(server.port, devices)
     writers = await opened(server.port, ["owner"] * WRITERS)
-    flood = Flood(WRITERS)
+    flood = Flood()
     for device in watching:
         device.on_transition = flood.hear
     watching[0].on_transition = flood.watch
@@ -178,7 +176,7 @@ async def sustained(server: Process, devices: int, seconds: float) -> Figure:
 
 async def raw_sustained(server: Process, devices: int, seconds: float, size: int) -> Figure:
     """The same load on a server that only broadcasts, and then answers the writer."""
-    flood = Flood(WRITERS)
+    flood = Flood()
     numbers: dict[Client, int] = {}
     writers = [
         await Client.open(

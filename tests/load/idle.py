@@ -29,7 +29,8 @@ def measure_idle(run: Run, postgres: Postgres, stack: ExitStack) -> None:
         seed_chat(dsn, first=1, users=CONNECTIONS, conversations=EACH, messages=1)
         nodes[count] = stack.enter_context(servers.running_parley(dsn))
     idle = run.wait_for(_subscribed(nodes[IDLE]))
-    stack.callback(lambda: [device.client.close() for device in idle])
+    for device in idle:
+        stack.callback(device.client.close)
     for _ in run.rounds_of("idle"):
         for clients in (1, 32):
             for count, node in nodes.items():

@@ -33,7 +33,8 @@ async def guarded(work: Coroutine[Any, Any, T]) -> T:
     loop.set_exception_handler(fail)
     task = loop.create_task(work)
     async with asyncio.timeout(_TOO_LONG_S):
-        await asyncio.wait({task, failed}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {task, failed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
         task.cancel()
         await failed
@@ -134,7 +135,7 @@ class Audience:
         if self._missing == 0 and self._all is not None:
             self._all.set_result(None)
 
-    async def hears(self, change: Callable[[], Awaitable[None]]) -> tuple[float, float]:
+    async def hears(self, change: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
         """Make a change, and wait until everybody has heard of it.
 
         Returns:
@@ -156,7 +157,7 @@ class Audience:
             await self.hears(change)
         cpu, started = Cpu(server), time.perf_counter()
         self.bytes = 0
-        took = []
+        took: list[tuple[float, float]] = []
         while time.perf_counter() - started < seconds or len(took) < self._WARM:
             took.append(await self.hears(change))
         pushes = len(took) * self.size

@@ -7,7 +7,7 @@ from html import escape
 
 from tests.load.goals import Verdict
 
-_ROW, _LEFT, _WIDTH, _RIGHT = 22, 380, 420, 150
+_ROW, _LEFT, _WIDTH, _RIGHT = 22, 410, 400, 150
 _MOST = 2.0  # of a goal; a bar ends there
 _STYLE = "font: 13px sans-serif; background: #fff"
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from tests.load import servers
 from tests.load.databases import Postgres, create_database, seed_chat, user_name
@@ -90,7 +91,8 @@ class Storm:
         await device.connect(
             self._port, on_lost=lambda why: None if lost.done() else lost.set_result(why)
         )
-        await asyncio.wait({device.synced, lost}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {device.synced, lost}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return lost.result() if lost.done() else None
 
     def drop(self) -> None:
