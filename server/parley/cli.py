@@ -1,4 +1,4 @@
-"""The command `parley`: serve, migrate, token, codegen, doctor, psql."""
+"""The command `parley`: serve, migrate, token, codegen, doctor, psql, bench."""
 
 from __future__ import annotations
 
@@ -158,6 +158,28 @@ def psql(
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C cancels a query, in psql
             code = process.wait()
     raise typer.Exit(code)
+
+
+@app.command(
+    # All that follows is for the benchmarks, --help too.
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def bench(context: typer.Context) -> None:
+    """Measure the server beside what it could cost at best; from a checkout only."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / "tests" / "load" / "__main__.py").is_file():
+        raise SetupError(
+            "Benchmarks are not installed with Parley: run `parley bench` from a checkout of it, "
+            "after `make setup`."
+        )
+    paths = [str(checkout), os.environ.get("PYTHONPATH", "")]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, "-m", "tests.load", *context.args]
+    os.execve(command[0], command, environ)  # noqa: S606
 
 
 def main() -> None:

@@ -55,6 +55,16 @@ def test_migrate_works_on_a_given_database_twice(empty_dsn: str) -> None:
     assert [run.returncode for run in runs] == [0, 0]
 
 
+def test_bench_hands_all_arguments_to_the_benchmarks() -> None:
+    told = parley({}, "bench", "--help")
+    refused = parley({}, "bench", "no-such-figure")
+
+    assert "python -m tests.load" in told.stdout
+    assert "--rounds" in told.stdout
+    assert "no-such-figure" in refused.stderr
+    assert refused.returncode == 2
+
+
 def test_psql_joins_an_embedded_server_that_runs_already(base: Path) -> None:
     environ = {"PARLEY_DATA": str(base / "data")}
 

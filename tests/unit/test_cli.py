@@ -33,7 +33,7 @@ def decode(token: str, secret: str) -> dict[str, object]:
 def test_help_names_every_command() -> None:
     shown = run("--help").stdout
 
-    for command in ("serve", "migrate", "token", "doctor", "psql"):
+    for command in ("serve", "migrate", "token", "doctor", "psql", "bench"):
         assert command in shown
 
 
@@ -71,6 +71,15 @@ def test_a_token_that_only_the_issuer_can_sign_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setenv("SUPABASE_URL", "https://x.supabase.co")
 
     assert isinstance(run("token", "--sub", "alice").exception, SetupError)
+
+
+def test_benchmarks_are_of_a_checkout_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "parley" / "cli.py"))
+
+    done = run("bench", "--rounds", "1")
+
+    assert isinstance(done.exception, SetupError)
+    assert "checkout" in done.exception.message
 
 
 def test_serving_to_others_without_authentication_is_refused(tmp_path: Path) -> None:
