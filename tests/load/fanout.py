@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from tests.load import servers
+from tests.load import servers, socketio
 from tests.load.databases import Postgres, create_database
 from tests.load.meters import WARM_UP, Audience, Cpu, Figure, Loop, percentile_ms
 from tests.load.parley_client import Device, opened
 from tests.load.run import Run
 from tests.load.servers import Process
-from tests.load.wire import Client
+from tests.load.wire import Client, plain
 
 DEVICES = 1000
 WRITERS = 8
@@ -26,12 +26,15 @@ def measure_fan_out(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     parley = stack.enter_context(servers.running_parley(create_database(postgres, "fan_out")))
     raw = stack.enter_context(servers.running_raw(postgres))
     node = stack.enter_context(servers.running_peer("broadcast.mjs"))
+    rooms = stack.enter_context(servers.running_peer("rooms.mjs", postgres.floor))
     for _ in run.rounds_of("fan-out"):
         found = run.measure(f"push {DEVICES}", fan_out(parley, DEVICES, run.seconds))
         size = round(found["frame_bytes"])
         for name, server in (("raw push", raw), ("node ws", node)):
             if server is not None:
                 run.measure(f"{name} {DEVICES}", raw_fan_out(server, DEVICES, run.seconds, size))
+        if rooms is not None:
+            run.measure(f"socket.io {DEVICES}", socketio_fan_out(rooms, DEVICES, run.seconds, size))
         run.measure("push, sustained", sustained(parley, DEVICES, run.seconds))
         for name, server in (("raw push", raw), ("node ws", node)):
             if server is not None:
@@ -76,15 +79,32 @@ async def fan_out(server: Process, devices: int, seconds: float) -> Figure:
 async def raw_fan_out(server: Process, devices: int, seconds: float, size: int) -> Figure:
     """The same bytes to as many, from a server that only broadcasts."""
     audience = Audience(devices)
-    writer = await Client.open(server.port, "/broadcast", lambda *_: None)
-    watching = [
-        await Client.open(server.port, "/broadcast", lambda _, frame: audience.hear(frame))
-        for _ in range(devices)
-    ]
+    connect = plain(server.port, "/broadcast")
+    writer = await connect(lambda _: None)
+    watching = [await connect(audience.hear) for _ in range(devices)]
 
     async def change() -> None:
         writer.send(b"%d" % size)
 
+    try:
+        return await audience.follow(change, seconds, server)
+    finally:
+        _close([writer, *watching])
+
+
+async def socketio_fan_out(server: Process, devices: int, seconds: float, size: int) -> Figure:
+    """As many bytes by socket.io, to all who are in a room."""
+    audience = Audience(devices)
+    writer = await socketio.connected(server.port, lambda _: None)
+    watching = [await socketio.connected(server.port, audience.hear) for _ in range(devices)]
+    for client in watching:
+        client.send(socketio.event("join", b"null"))
+    around = len(socketio.event("changed", b'""'))
+
+    async def change() -> None:
+        writer.send(socketio.event("change", b"%d" % (size - around)))
+
+    await asyncio.sleep(1.0)  # until all are in the room
     try:
         return await audience.follow(change, seconds, server)
     finally:
@@ -177,19 +197,15 @@ async def sustained(server: Process, devices: int, seconds: float) -> Figure:
 async def raw_sustained(server: Process, devices: int, seconds: float, size: int) -> Figure:
     """The same load on a server that only broadcasts, and then answers the writer."""
     flood = Flood()
-    numbers: dict[Client, int] = {}
-    writers = [
-        await Client.open(
-            server.port, "/sustained", lambda client, _: loop.answered(numbers[client])
-        )
-        for _ in range(WRITERS)
-    ]
-    numbers.update({writer: number for number, writer in enumerate(writers)})
-    watching = [
-        await Client.open(server.port, "/broadcast", lambda _, frame: flood.hear(frame))
-        for _ in range(devices)
-    ]
-    watching[0].on_text = lambda _, frame: flood.watch(frame)
+
+    def answered(number: int, _: bytes) -> None:
+        loop.answered(number)
+
+    write = plain(server.port, "/sustained")
+    writers = [await write(partial(answered, number)) for number in range(WRITERS)]
+    connect = plain(server.port, "/broadcast")
+    watching = [await connect(flood.watch)]
+    watching += [await connect(flood.hear) for _ in range(devices - 1)]
     tail = _PADDING + "y" * (size - 8 - len(_PADDING))
 
     def send(writer: Client) -> None:

@@ -25,11 +25,11 @@ from tests.load.meters import Figure
 from tests.load.parley_client import Device, opened
 from tests.load.run import Run
 from tests.load.servers import Process
+from tests.load.wire import plain
 from tests.load.writes import answered, looped
 
 HOT = ACCOUNTS // 100
 HOT_SHARE = 0.8
-_AT_ONCE = 1000  # accounts that one mutation may read
 TABLE = (HERE / "bank" / "accounts.sql").read_text()
 
 
@@ -81,9 +81,7 @@ def chosen(source: random.Random, hot_share: float) -> dict[str, Any]:
 async def transfers(server: Process, clients: int, hot_share: float, seconds: float) -> Figure:
     """Transfers over the socket, one in flight per client; all accounts are in memory before."""
     devices = await opened(server.port, [f"payer {number}" for number in range(clients)])
-    for start in range(1, ACCOUNTS + 1, _AT_ONCE):
-        ids = [row_id(number) for number in range(start, start + _AT_ONCE)]
-        await devices[0].mutate("transfers:total", {"accountIds": ids})
+    await devices[0].mutate("transfers:total", {})
     source = random.Random(1)
 
     def frame(device: Device) -> bytes:
@@ -104,4 +102,4 @@ async def node_transfers(server: Process, clients: int, hot_share: float, second
         return orjson.dumps({"do": "transfer", **chosen(source, hot_share)})
 
     messages: list[Callable[[], bytes]] = [message] * clients
-    return await answered(server, "/", messages, seconds)
+    return await answered(server, plain(server.port, "/"), messages, seconds)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeAlias
 
 _HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -148,3 +148,16 @@ class Client(asyncio.Protocol):
 
     def _fail(self, why: str) -> None:
         self._loop.call_exception_handler({"message": why})
+
+
+# Connects, and lets the callable hear each message.
+Connect: TypeAlias = Callable[[Callable[[bytes], None]], Awaitable[Client]]
+
+
+def plain(port: int, path: str) -> Connect:
+    """Return what connects to a server whose messages are frames."""
+
+    def connect(hear: Callable[[bytes], None]) -> Awaitable[Client]:
+        return Client.open(port, path, lambda _, payload: hear(payload))
+
+    return connect

@@ -9,13 +9,13 @@ from functools import partial
 
 import orjson
 
-from tests.load import servers
+from tests.load import servers, socketio
 from tests.load.databases import Postgres, create_database, pgbench
 from tests.load.meters import Figure, Loop
 from tests.load.parley_client import CONTENT, Device, opened
 from tests.load.run import Run
 from tests.load.servers import Process
-from tests.load.wire import Client
+from tests.load.wire import Client, Connect, plain
 
 
 def measure_writes(run: Run, postgres: Postgres, stack: ExitStack) -> None:
@@ -23,6 +23,7 @@ def measure_writes(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     parley = stack.enter_context(servers.running_parley(create_database(postgres, "writes")))
     raw = stack.enter_context(servers.running_raw(postgres))
     node = stack.enter_context(servers.running_peer("transactions.mjs", postgres.floor))
+    rooms = stack.enter_context(servers.running_peer("rooms.mjs", postgres.floor))
     for _ in run.rounds_of("writes"):
         for clients in (1, 32):
             run.note(
@@ -34,6 +35,8 @@ def measure_writes(run: Run, postgres: Postgres, stack: ExitStack) -> None:
         if node is not None:
             for clients in (32, 256):
                 run.measure(f"node pg {clients}", node_writes(node, clients, run.seconds))
+        if rooms is not None:
+            run.measure("socket.io pg 32", socketio_writes(rooms, 32, run.seconds))
 
 
 def measure_workers(run: Run, postgres: Postgres, stack: ExitStack) -> None:
@@ -92,36 +95,41 @@ async def add_messages(server: Process, clients: int, seconds: float) -> Figure:
             device.client.close()
 
 
+_JOB = orjson.dumps({"do": "addMessage", "content": CONTENT})
+
+
 async def naive_writes(server: Process, clients: int, seconds: float) -> Figure:
     """The same, with a transaction for each on the same web stack."""
-    return await answered(server, "/naive", [lambda: CONTENT.encode()] * clients, seconds)
+    messages = [lambda: CONTENT.encode()] * clients
+    return await answered(server, plain(server.port, "/naive"), messages, seconds)
 
 
 async def node_writes(server: Process, clients: int, seconds: float) -> Figure:
     """The same by Node, `ws` and `pg`."""
-    message = orjson.dumps({"do": "addMessage", "content": CONTENT})
-    return await answered(server, "/", [lambda: message] * clients, seconds)
+    return await answered(server, plain(server.port, "/"), [lambda: _JOB] * clients, seconds)
+
+
+async def socketio_writes(server: Process, clients: int, seconds: float) -> Figure:
+    """The same by Node, socket.io and `pg`."""
+    message = socketio.event("work", _JOB)
+    connect = partial(socketio.connected, server.port)
+    return await answered(server, connect, [lambda: message] * clients, seconds)
 
 
 async def answered(
-    server: Process, path: str, messages: Sequence[Callable[[], bytes]], seconds: float
+    server: Process, connect: Connect, messages: Sequence[Callable[[], bytes]], seconds: float
 ) -> Figure:
     """Let clients of a server without Parley send again as soon as they are answered."""
-    clients: list[Client] = []
 
-    def heard(number: int, _: Client, payload: bytes) -> None:
+    def heard(number: int, payload: bytes) -> None:
         if b'"success":true' not in payload:
             raise RuntimeError(payload.decode())
         loop.answered(number)
 
-    for number in range(len(messages)):
-        client = await Client.open(server.port, path, lambda *_: None)
-        client.on_text = partial(heard, number)
-        clients.append(client)
-
     def send(client: Client, message: Callable[[], bytes]) -> None:
         client.send(message())
 
+    clients = [await connect(partial(heard, number)) for number in range(len(messages))]
     loop = Loop([partial(send, *pair) for pair in zip(clients, messages, strict=True)])
     try:
         return await loop.run(seconds, server)
