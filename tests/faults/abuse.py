@@ -93,7 +93,7 @@ async def measure(node: Node, kind: str | None, seconds: float, history: History
 
 async def run(seconds: float, directory: Path) -> list[str]:
     """Measure every kind of abuse between two calm spells, print a table, return what was wrong."""
-    history = History(directory / "history.jsonl", {})
+    history = History(directory, {})
     sys.stdout.write("| Abuse | Writes of neighbours | p50 | p99 | p99 to calm |\n")
     sys.stdout.write("|---|---|---|---|---|\n")
     async with Cluster(directory, 1) as cluster:

@@ -22,8 +22,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from parley.values import ts_from_wire, ts_to_wire
 from tests.faults.history import History
+from tests.support.patches import Unfit, apply_patch
 
 NPM_PATH = "/api/1.48.0/sync"
+OUR_PATH = "/api/sync?parley=1"
 INACTIVE_S = 30.0
 OPEN_TIMEOUT_S = 4.0
 _CANARY = re.compile(rb"canary-(u\d+)-")
@@ -68,6 +70,8 @@ class Client:
         history: History,
         rng: random.Random,
         check: Callable[[str, Any], str | None],
+        *,
+        takes_patches: bool = False,
     ) -> None:
         self.number = number
         self.pending: dict[int, Pending] = {}
@@ -83,6 +87,8 @@ class Client:
         self._history = history
         self._rng = rng
         self._check = check
+        self._path = OUR_PATH if takes_patches else NPM_PATH
+        self._incarnation: str | None = None
         self._request_id = 0
         self._query_id = 0
         self._socket: ClientConnection | None = None
@@ -128,13 +134,28 @@ class Client:
             self._moved.clear()
             await self._moved.wait()
 
+    async def settle(self) -> None:
+        """Wait until every promise has ended and everything committed before is here."""
+        if self.pending:
+            await asyncio.wait([pending.done for pending in self.pending.values()])
+        await self.barrier()
+
+    def restate(self) -> None:
+        """Record where it stands: a new part of the history begins."""
+        if self._socket is None:
+            return
+        self._note_queries(list(self.queries), [])
+        if self.version[0] == self._query_set:
+            held = [[query_id, "v", value] for query_id, value in self.results.items()]
+            self._note_transition((*self.version[:2], 0), held)
+
     # --- the connection
 
     async def run(self) -> None:
         """Be connected, until `is_stopped`."""
         while not self.is_stopped:
             index = self._rng.randrange(len(self._urls))
-            address = self._urls[index].replace("http", "ws", 1) + NPM_PATH
+            address = self._urls[index].replace("http", "ws", 1) + self._path
             code: int | None = None
             reason: str | None = None
             try:
@@ -213,14 +234,7 @@ class Client:
             for query_id, (path, args) in ((q, self.queries[q]) for q in added)
         ]
         changes += [{"type": "Remove", "queryId": query_id} for query_id in removed]
-        self._history.add(
-            "modify",
-            c=self.number,
-            k=self._connection,
-            v=self._query_set,
-            add=[[query_id, *self.queries[query_id]] for query_id in added],
-            rm=removed,
-        )
+        self._note_queries(added, removed)
         self._send_soon(
             {
                 "type": "ModifyQuerySet",
@@ -228,6 +242,16 @@ class Client:
                 "newVersion": self._query_set,
                 "modifications": changes,
             }
+        )
+
+    def _note_queries(self, added: list[int], removed: list[int]) -> None:
+        self._history.add(
+            "modify",
+            c=self.number,
+            k=self._connection,
+            v=self._query_set,
+            add=[[query_id, *self.queries[query_id]] for query_id in added],
+            rm=removed,
         )
 
     def _mutation(self, pending: Pending) -> dict[str, Any]:
@@ -294,22 +318,42 @@ class Client:
             self._violation(f"a Transition goes back: {start} -> {end}")
         if end[2] < self.max_observed:
             self._violation(f"time goes back: saw {self.max_observed}, now {end[2]}")
-        changes: list[list[Any]] = []
-        for change in message["modifications"]:
-            query_id = change["queryId"]
-            if change["type"] == "QueryUpdated":
-                self.results[query_id] = change["value"]
-                changes.append([query_id, "v", change["value"]])
-                self._look(query_id, change["value"])
-            elif change["type"] == "QueryFailed":
-                self.results[query_id] = None
-                changes.append([query_id, "x", change["errorMessage"]])
-                self._violation(f"query {query_id} failed: {change['errorMessage']}")
-            else:
-                self.results.pop(query_id, None)
-                changes.append([query_id, "r", None])
+        if "incarnation" in message:
+            if self._incarnation not in (None, message["incarnation"]):
+                self._violation("the database is another one")
+            self._incarnation = message["incarnation"]
+        changes = [self._change(change) for change in message["modifications"]]
         self.version = end
         self.max_observed = max(self.max_observed, end[2])
+        self._note_transition(start, changes)
+        for pending in list(self.pending.values()):
+            if pending.ts is not None and pending.ts <= end[2]:
+                self._finish(pending)
+
+    def _change(self, change: dict[str, Any]) -> list[Any]:
+        """Take what became of one query; return it for the history."""
+        query_id = change["queryId"]
+        match change["type"]:
+            case "QueryUpdated":
+                value = change["value"]
+            case "QueryPatched" if self._path == OUR_PATH and query_id in self.results:
+                try:
+                    value = apply_patch(self.results[query_id], change["patch"])
+                except (Unfit, ValueError, TypeError) as error:
+                    self._violation(f"a patch does not fit {query_id}: {change['patch']} {error}")
+                    value = None
+            case "QueryRemoved":
+                self.results.pop(query_id, None)
+                return [query_id, "r", None]
+            case _:
+                self.results[query_id] = None
+                self._violation(f"query {query_id} failed: {change}")
+                return [query_id, "x", change.get("errorMessage")]
+        self.results[query_id] = value
+        self._look(query_id, value)
+        return [query_id, "p" if change["type"] == "QueryPatched" else "v", value]
+
+    def _note_transition(self, start: Version, changes: list[list[Any]]) -> None:
         self._history.add(
             "transition",
             c=self.number,
@@ -317,14 +361,11 @@ class Client:
             n=self.node,
             w=time.time(),
             s=start[2],
-            d=end[2],
-            v=end[0],
-            i=end[1],
+            d=self.version[2],
+            v=self.version[0],
+            i=self.version[1],
             ch=changes,
         )
-        for pending in list(self.pending.values()):
-            if pending.ts is not None and pending.ts <= end[2]:
-                self._finish(pending)
 
     def _look(self, query_id: int, value: Any) -> None:
         asked = self.queries.get(query_id)

@@ -58,11 +58,13 @@ class Database:
         commits: in the order of ts.
         strays: what belongs to no commit, in words.
         tables: rows by table and id.
+        ts: of the newest commit.
     """
 
     commits: list[Commit]
     strays: list[str] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ts: int = 0
 
 
 @dataclass
@@ -121,12 +123,17 @@ def read_history(path: Path) -> list[Event]:
         return [orjson.loads(line) for line in file]
 
 
-async def read_database(connection: asyncpg.Connection[Any]) -> Database:
-    """Read log, requests and tables."""
+async def read_database(
+    connection: asyncpg.Connection[Any], before: Database | None = None
+) -> Database:
+    """Read the tables, and the log and requests behind those of an earlier reading."""
+    since = before.ts if before is not None else 0
     changes: defaultdict[int, list[Change]] = defaultdict(list)
     for row in await connection.fetch(
-        "SELECT txid::text::bigint AS txid, table_name, op, id::text AS id, old, new"
-        " FROM parley.log_rows ORDER BY n"
+        "SELECT r.txid::text::bigint AS txid, table_name, op, id::text AS id, old, new"
+        " FROM parley.log_rows r LEFT JOIN parley.log_tx t ON t.txid = r.txid"
+        " WHERE t.ts > $1 OR t.ts IS NULL ORDER BY n",
+        since,
     ):
         change = Change(
             row["table_name"], row["op"], row["id"], _image(row["old"]), _image(row["new"])
@@ -135,7 +142,9 @@ async def read_database(connection: asyncpg.Connection[Any]) -> Database:
     requests: defaultdict[int, list[Settled]] = defaultdict(list)
     for row in await connection.fetch(
         # Those of a batch are inserted in the order in which they ran.
-        "SELECT session_id, request_id, ts, result FROM parley.requests ORDER BY ctid"
+        "SELECT session_id, request_id, ts, result FROM parley.requests WHERE ts > $1"
+        " ORDER BY ctid",
+        since,
     ):
         settled = Settled(row["session_id"], row["request_id"], _image(row["result"]))
         requests[row["ts"]].append(settled)
@@ -148,7 +157,9 @@ async def read_database(connection: asyncpg.Connection[Any]) -> Database:
             requests.pop(row["ts"], []),
         )
         for row in await connection.fetch(
-            "SELECT ts, prev_ts, txid::text::bigint AS txid FROM parley.log_tx ORDER BY ts"
+            "SELECT ts, prev_ts, txid::text::bigint AS txid FROM parley.log_tx WHERE ts > $1"
+            " ORDER BY ts",
+            since,
         )
     ]
     strays = [f"requests of commit {ts}, which is not in the log" for ts in requests]
@@ -159,7 +170,7 @@ async def read_database(connection: asyncpg.Connection[Any]) -> Database:
             f"SELECT id::text AS id, to_jsonb(t) AS image FROM public.{table} t"
         )
         tables[table] = {row["id"]: _image(row["image"]) for row in found}
-    return Database(commits, strays, tables)
+    return Database(commits, strays, tables, commits[-1].ts if commits else since)
 
 
 def _image(text: str | None) -> Any:

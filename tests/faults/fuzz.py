@@ -84,7 +84,7 @@ async def fuzz(seed: int, frames: int, directory: Path) -> Outcome:
     """Run against a node and a Postgres of their own."""
     outcome = Outcome()
     rng = random.Random(seed)
-    history = History(directory / "history.jsonl", {"seed": seed})
+    history = History(directory, {"seed": seed})
     async with Cluster(directory, 1) as cluster:
         node = cluster.nodes[0]
         neighbour = Client(

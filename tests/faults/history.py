@@ -13,21 +13,38 @@ import orjson
 
 
 class History:
-    """The record of one run.
+    """The record of one run, a file for each part of it.
 
     Attributes:
         violations: what clients saw at once that must not be; the oracle adds to it.
         counts: events by kind.
-        acks: (time, node) of every acknowledged mutation.
+        acks: (time, node) of every acknowledged mutation of this part.
+        path: of this part's file.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, header: dict[str, Any]) -> None:
         self.violations: list[str] = []
         self.counts: dict[str, int] = {}
         self.acks: list[tuple[float, int]] = []
         self.first_violation_at: float | None = None
-        self._file = path.open("wb", buffering=1 << 20)
-        self.add("header", **header)
+        self._directory = directory
+        self._header = header
+        self._number = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._number += 1
+        self.path = self._directory / f"history-{self._number}.jsonl"
+        self._file = self.path.open("wb", buffering=1 << 20)
+        self.add("header", **self._header, part=self._number)
+
+    def turn(self) -> Path:
+        """Go on in a new file; return the one that is complete."""
+        path = self.path
+        self._file.close()
+        self.acks = []
+        self._open()
+        return path
 
     def add(self, kind: str, /, **fields: Any) -> None:
         """Record an event, with the time."""

@@ -55,6 +55,12 @@ class Rows:
         self.by_key: dict[tuple[str, Any], dict[str, Row]] = {}
         self.changed: dict[tuple[str, Any], list[int]] = {}
 
+    def fill(self, tables: Mapping[str, Mapping[str, Row]]) -> None:
+        """Take rows as they were before anything that is looked at."""
+        for table, found in tables.items():
+            for row_id, row in found.items():
+                self.put(table, row_id, row, 0)
+
     def part(self, table: str, key: Any = None) -> list[Row]:
         """Return the rows under a key, in no order."""
         return list(self.by_key.get((table, key), {}).values())

@@ -22,10 +22,13 @@ _SETUP_TABLES = {"cells", "accounts", "notes"}
 
 
 class Oracle:
-    """One judgement; `judge` does it all."""
+    """One judgement, of what happened behind an earlier one if there was; `judge` does it all."""
 
-    def __init__(self, events: Iterable[Event], verdict: Verdict) -> None:
+    def __init__(
+        self, events: Iterable[Event], verdict: Verdict, before: Database | None = None
+    ) -> None:
         self._verdict = verdict
+        self._before = before
         self._calls: dict[tuple[str, int], Call] = {}
         self._external: dict[int, Event] = {}
         self._transitions: list[Event] = []
@@ -39,6 +42,8 @@ class Oracle:
         for stray in database.strays:
             self._verdict.wrong(stray)
         rows = Rows()
+        if self._before is not None:
+            rows.fill(self._before.tables)
         self._replay(database.commits, rows)
         self._check_once()
         self._check_session_order()
@@ -89,7 +94,7 @@ class Oracle:
         waiting = held_results(self._transitions, self._modifies, self._verdict)
         waiting.sort(key=lambda held: held.ts)
         at = 0
-        previous: int | None = None
+        previous = self._before.ts if self._before is not None else None
         for commit in commits:
             while at < len(waiting) and waiting[at].ts < commit.ts:
                 shown.check(waiting[at])

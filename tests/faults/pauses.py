@@ -34,6 +34,8 @@ LABELS: Final = (
     "after-load",
     "on-log-read",
 )
+KINDS: Final = tuple(f"{how} {label}" for how in ("kill", "stop") for label in LABELS)
+_RARE: Final = ("on-load", "after-load", "on-subscribe")
 _WAIT_S: Final = 10.0
 _STOPPED_S: Final = 1.5
 
@@ -116,18 +118,23 @@ def _while_committing(reach: Callable[[], None]) -> None:
 
 
 async def run_pauses(
-    cluster: Cluster, rng: random.Random, end: float, history: History
+    cluster: Cluster,
+    rng: random.Random,
+    end: float,
+    history: History,
+    only: tuple[str, ...] = (),
 ) -> list[Happened]:
-    """Let one node after another come to such a point, until `end`."""
+    """Let one node after another come to such a point, until `end`; `only` of `KINDS`."""
     happened: list[Happened] = []
     queue: list[str] = []
     while time.monotonic() < end:
-        queue = queue or rng.sample(LABELS, len(LABELS))
-        label, how = queue.pop(), rng.choice(["kill", "kill", "stop"])
+        kinds = [kind for kind in KINDS if kind in only] or KINDS
+        queue = queue or rng.sample(kinds, len(kinds))
+        how, label = queue.pop().split()
         node = rng.choice(cluster.nodes)
         node.signal(signal.SIGKILL)
         await node.gone()
-        fault = f"{label}:{rng.randint(1, 40)}:{how}"
+        fault = f"{label}:{rng.randint(1, 5 if label in _RARE else 40)}:{how}"
         history.add("fault", names=[fault], n=node.number)
         await node.start({"FAULT": fault})
         if await _until_reached(node.pid, cluster.rebalance):

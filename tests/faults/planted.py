@@ -5,11 +5,16 @@ python -m tests.faults.planted [bug …]
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from tests.faults.bugs import names
-from tests.faults.run import Options, Report, run_in
+from tests.faults.report import Options, Report
+from tests.faults.run import run_in
 
 # Some bugs show only while a certain thing is broken: the other kinds are left out to be quick.
 FAULTS_FOR = {
@@ -43,22 +48,33 @@ def find(bug: str, seed: int) -> tuple[Report, float]:
     return report, spent
 
 
-def main(chosen: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run all, or those named; return 1 when one is not found."""
-    missed = 0
-    for bug in chosen or names():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bugs", nargs="*", help=f"of {', '.join(names())}")
+    parser.add_argument("--report", type=Path, default=Path("build/planted.json"))
+    chosen = parser.parse_args(arguments)
+    found: dict[str, dict[str, Any]] = {}
+    for bug in chosen.bugs or names():
         began = time.monotonic()
         report, spent = find(bug, seed=1000)
         how = next(iter([*report.violations, *report.verdict.anomalies]), "")
-        missed += report.is_clean
         said = "NOT FOUND" if report.is_clean else f"{spent:5.1f} s"
+        found[bug] = {
+            "foundAfterS": None if report.is_clean else round(spent, 1),
+            "schedule": report.options.schedule,
+        }
         sys.stdout.write(
             f"{bug:<28} {said:>9} (run of {time.monotonic() - began:.0f} s, "
             f"{report.options.schedule})  {how[:150]}\n"
         )
         sys.stdout.flush()
-    return 1 if missed else 0
+    command = f"python -m tests.faults.planted {' '.join(chosen.bugs)}".strip()
+    figures = {"kind": "planted", "command": command, "date": time.strftime("%Y-%m-%d")}
+    chosen.report.parent.mkdir(parents=True, exist_ok=True)
+    chosen.report.write_text(json.dumps({**figures, "bugs": found}, indent=1) + "\n")
+    return 1 if any(each["foundAfterS"] is None for each in found.values()) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 
@@ -28,9 +27,9 @@ from tests.faults.cluster import Cluster
 from tests.faults.evidence import read_database
 from tests.faults.history import History
 from tests.faults.model import QUERIES, Rows
-from tests.faults.run import CONVERGE_S
-from tests.faults.workloads import User, check_value
-from tests.support.server import token
+from tests.faults.part import CONVERGE_S
+from tests.faults.people import open_clients
+from tests.faults.workloads import User
 
 WORK_S = 4.0
 # Answered before the restore and not yet shown, it is run again, and may come to something else.
@@ -40,21 +39,9 @@ _EXPECTED = "was answered in two ways"
 async def restore(seed: int, client_count: int, directory: Path) -> tuple[float, int, list[str]]:
     """Do it once; return seconds to converge, results compared, and what was wrong."""
     rng = random.Random(seed)
-    history = History(directory / "history.jsonl", {"seed": seed})
+    history = History(directory, {"seed": seed})
     async with Cluster(directory, 2) as cluster:
-        urls = [node.url for node in cluster.nodes]
-        clients = [
-            Client(
-                number,
-                UUID(int=rng.getrandbits(128), version=4),
-                urls,
-                token(f"u{number}"),
-                history,
-                random.Random(rng.getrandbits(64)),
-                check_value,
-            )
-            for number in range(client_count)
-        ]
+        clients = open_clients(client_count, cluster, history, rng)
         tasks = [asyncio.create_task(client.run()) for client in clients]
         tasks += [
             asyncio.create_task(User(client, random.Random(rng.getrandbits(64)), 0.1).run())
@@ -76,7 +63,7 @@ async def restore(seed: int, client_count: int, directory: Path) -> tuple[float,
         for task in tasks[client_count:]:
             task.cancel()
         async with asyncio.timeout(CONVERGE_S):
-            await asyncio.gather(*(_settle(client) for client in clients))
+            await asyncio.gather(*(client.settle() for client in clients))
         converged_s = time.monotonic() - began - WORK_S
         compared, wrong = await _compare(cluster, clients)
         for client in clients:
@@ -87,12 +74,6 @@ async def restore(seed: int, client_count: int, directory: Path) -> tuple[float,
     history.close()
     wrong += [text for text in history.violations if _EXPECTED not in text]
     return converged_s, compared, wrong
-
-
-async def _settle(client: Client) -> None:
-    while client.pending:
-        await asyncio.wait([each.done for each in client.pending.values()])
-    await client.barrier()
 
 
 async def _replace(cluster: Cluster, dump: Path) -> None:
@@ -121,9 +102,7 @@ async def _compare(cluster: Cluster, clients: Sequence[Client]) -> tuple[int, li
     finally:
         await connection.close()
     rows = Rows()
-    for table, found in database.tables.items():
-        for row_id, row in found.items():
-            rows.put(table, row_id, row, 1)
+    rows.fill(database.tables)
     compared, wrong = 0, []
     for client in clients:
         for query_id, (path, args) in client.queries.items():

@@ -12,9 +12,11 @@ from tests.faults.cluster import Cluster
 from tests.faults.environment import ENVIRONMENT_FAULTS
 from tests.faults.faults import EDGES, FAULTS, Happened
 from tests.faults.history import History
+from tests.faults.pauses import KINDS as PAUSES
 from tests.faults.pauses import run_pauses
 
 ALL_FAULTS: Final = {**FAULTS, **ENVIRONMENT_FAULTS}
+KINDS: Final = (*ALL_FAULTS, *PAUSES, "swizzle")
 
 REST_S: Final = (0.3, 2.0)
 BROKEN_S: Final = (0.3, 3.0)
@@ -55,12 +57,11 @@ async def run_schedule(
     if schedule == "churn":
         only = ("cut-all-clients",)
     if schedule == "pauses":
-        return await run_pauses(cluster, rng, end, history)
+        return await run_pauses(cluster, rng, end, history, only)
     if schedule == "quiet":
         only = _LISTENERS
-    names = [name for name in ALL_FAULTS if not only or name in only]
-    if not cluster.has_small_disk:
-        names = [name for name in names if name != "fill-disk"]
+    possible = [name for name in ALL_FAULTS if name != "fill-disk" or cluster.has_small_disk]
+    names = [name for name in possible if name in only] or possible
     queue: list[str] = []
     while time.monotonic() < end:
         if schedule == "swizzle":

@@ -81,7 +81,9 @@ class Shown:
         for query_id, path, args, (kind, value) in held.queries:
             self._verdict.counts["query results"] += 1
             expected = self._expected(path, args, who)
-            if kind != "v" or value != expected:
+            if kind == "p":
+                self._verdict.counts["patched results"] += 1
+            if kind == "x" or value != expected:
                 self._verdict.wrong(
                     f"client {event['c']} at {held.ts} (node {event['n']}): {path}({args}) is "
                     f"{value}, the rows say {expected}",

@@ -61,6 +61,7 @@ class User:
         self._rng = rng
         self._think_s = think_s
         self._count = 0
+        self._has_looked = False
         self._subscribed: list[int] = []
         self._canary = f"canary-u{client.number}-"
 
@@ -73,7 +74,9 @@ class User:
 
     async def run(self, schedule: str = "calm") -> None:
         """Go on until cancelled; where the schedule is quiet, only look."""
-        self._look()
+        if not self._has_looked:
+            self._has_looked = True
+            self._look()
         if schedule == "quiet":
             return
         choices: list[tuple[int, Callable[[], Any]]] = [
