@@ -98,6 +98,8 @@ class Client:
         self._moved = asyncio.Event()
         self._failures = 0
         self._repeated: set[int] = set()
+        self._acting: dict[int, tuple[Mapping[str, Any], float]] = {}
+        self._journals: dict[int, str] = {}
         self._canary = f"u{number}".encode()
 
     # --- what a user does
@@ -115,6 +117,17 @@ class Client:
         self._send_soon(self._mutation(pending))
         return done
 
+    def act(self, path: str, args: Mapping[str, Any]) -> None:
+        """Send an action, if connected; it ends with the connection, whatever became of it."""
+        if self._socket is None:
+            return
+        request_id, self._request_id = self._request_id, self._request_id + 1
+        self._acting[request_id] = (args, time.monotonic())
+        self._history.add("call", how="action", c=self.number, f="app:post", a=args)
+        self._send_soon(
+            {"type": "Action", "requestId": request_id, "udfPath": path, "args": [args]}
+        )
+
     def subscribe(self, path: str, args: Mapping[str, Any]) -> int:
         """Add a query."""
         query_id, self._query_id = self._query_id, self._query_id + 1
@@ -125,6 +138,7 @@ class Client:
     def unsubscribe(self, query_id: int) -> None:
         """Remove a query."""
         del self.queries[query_id]
+        self._journals.pop(query_id, None)
         self._modify([], [query_id])
 
     async def barrier(self) -> None:
@@ -197,6 +211,7 @@ class Client:
         self._connection += 1
         self.version, self.results, self._parts = (0, 0, 0), {}, []
         self._query_set = 0
+        self._acting = {}
         self._history.add("open", c=self.number, k=self._connection, n=node, obs=self.max_observed)
         hello: dict[str, Any] = {
             "type": "Connect",
@@ -229,10 +244,7 @@ class Client:
         if self._socket is None:
             return
         base, self._query_set = self._query_set, self._query_set + 1
-        changes: list[dict[str, Any]] = [
-            {"type": "Add", "queryId": query_id, "udfPath": path, "args": [args]}
-            for query_id, (path, args) in ((q, self.queries[q]) for q in added)
-        ]
+        changes = [self._add(query_id) for query_id in added]
         changes += [{"type": "Remove", "queryId": query_id} for query_id in removed]
         self._note_queries(added, removed)
         self._send_soon(
@@ -243,6 +255,14 @@ class Client:
                 "modifications": changes,
             }
         )
+
+    def _add(self, query_id: int) -> dict[str, Any]:
+        path, args = self.queries[query_id]
+        journal = self._journals.get(query_id)
+        return {
+            **{"type": "Add", "queryId": query_id, "udfPath": path, "args": [args]},
+            **({"journal": journal} if journal else {}),
+        }
 
     def _note_queries(self, added: list[int], removed: list[int]) -> None:
         self._history.add(
@@ -290,6 +310,8 @@ class Client:
                 self._transition(message)
             case "MutationResponse":
                 self._response(message)
+            case "ActionResponse":
+                self._acted(message)
             case "FatalError" | "AuthError":
                 self._violation(f"{kind}: {message.get('error')}")
             case _:
@@ -350,6 +372,7 @@ class Client:
                 self._violation(f"query {query_id} failed: {change}")
                 return [query_id, "x", change.get("errorMessage")]
         self.results[query_id] = value
+        self._journals[query_id] = change["journal"]
         self._look(query_id, value)
         return [query_id, "p" if change["type"] == "QueryPatched" else "v", value]
 
@@ -403,6 +426,24 @@ class Client:
             self._violation(f"request {request_id} was answered in two ways")
         pending.ts, pending.result = ts, message["result"]
         self.max_observed = max(self.max_observed, ts)
+
+    def _acted(self, message: dict[str, Any]) -> None:
+        found = self._acting.pop(message["requestId"], None)
+        if found is None:
+            self._violation(f"an answer to action {message['requestId']}, which nobody sent")
+        elif message["success"]:  # else a database was gone, or the like: nobody knows what it did
+            (args, began), value = found, message["result"]
+            self._history.add("called", how="action", value=args["value"], v=value["posted"])
+            shown = ["app:tail", {"topic": args["topic"], "count": 3}, value["tail"]]
+            self._history.add(
+                "read",
+                how="action",
+                c=self.number,
+                t0=began,
+                w=time.time(),
+                q=[shown],
+                after=args["value"],
+            )
 
     def _finish(self, pending: Pending) -> None:
         del self.pending[pending.request_id]

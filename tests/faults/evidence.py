@@ -97,7 +97,14 @@ class Verdict:
 
 @dataclass
 class Call:
-    """A mutation as its client knows it; `ts` also from the log, where no answer came."""
+    """A mutation as its client knows it; `ts` also from the log, where no answer came.
+
+    Attributes:
+        has_session: whether a repeat of it is known as such; over HTTP, in actions and by clients
+            that begin a new session each time it is not, and what it wrote tells which it is.
+        may_repeat: whether its client sends it again nevertheless.
+        results: of all its commits.
+    """
 
     client: int
     session: str
@@ -110,6 +117,9 @@ class Call:
     result: Any = None
     ts: int | None = None
     is_replayed: bool = False
+    has_session: bool = True
+    may_repeat: bool = False
+    results: list[Any] = field(default_factory=list)
 
     @property
     def who(self) -> str:

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import time
 
-from tests.faults.evidence import Database, read_database, read_history
-from tests.faults.oracle import Oracle
+from tests.faults.evidence import read_database, read_history
+from tests.faults.oracle import Oracle, Past
 from tests.faults.part import Part
 from tests.faults.report import Report
 
@@ -17,22 +17,22 @@ MAX_LATENCY_S = 2.5  # with no notifications the log is looked at every second
 _HARMLESS = ("listen-deaf", "kill-listeners")  # to delays: polling is what is left
 
 
-async def judge(part: Part, report: Report, before: Database | None) -> Database:
-    """Judge a part that has come to rest; return the database as it is behind it."""
+async def judge(part: Part, report: Report, past: Past | None) -> Past:
+    """Judge a part that has come to rest; return what the next judgement needs."""
     history = part.people.history
     acks, path = history.acks, history.turn()
     for client in part.people.clients:
         client.restate()
     connection = await part.cluster.connect()
     try:
-        database = await read_database(connection, before)
+        database = await read_database(connection, past.database if past else None)
     finally:
         await connection.close()
 
-    def replay() -> None:
-        Oracle(read_history(path), report.verdict, before).judge(database)
+    def replay() -> Past:
+        return Oracle(read_history(path), report.verdict, past).judge(database)
 
-    await asyncio.to_thread(replay)  # everybody is connected through us meanwhile
+    past = await asyncio.to_thread(replay)  # everybody is connected through us meanwhile
     report.happened += part.happened
     report.converged_s.append(part.converged_s)
     _check_waits(report, part)
@@ -40,7 +40,7 @@ async def judge(part: Part, report: Report, before: Database | None) -> Database
     _note_when_found(report, history.first_violation_at, part.began)
     if report.is_clean:
         path.unlink()
-    return database
+    return past
 
 
 def _wall_offset_s() -> float:

@@ -99,8 +99,25 @@ def _age(row: Row) -> tuple[int, str]:
     return (_micros(row["creation_time"]), row["id"])
 
 
-def _topic(rows: Rows, topic: str) -> list[Row]:
-    return sorted(rows.part("items", topic), key=lambda row: (row["pos"], *_age(row)))
+def ordered(rows: Rows, topic: str) -> list[Row]:
+    """Return the items of a topic in the order of its index."""
+    return sorted(rows.part("items", topic), key=position_of)
+
+
+def position_of(item: Row) -> tuple[int, int, str]:
+    """Return where an item is among those of its topic."""
+    return (item["pos"], *_age(item))
+
+
+def document(item: Row) -> Row:
+    """Return an item as functions see it."""
+    return {
+        "_id": item["id"],
+        "_creationTime": _micros(item["creation_time"]) / 1000,
+        "topic": item["topic"],
+        "pos": item["pos"],
+        "value": item["value"],
+    }
 
 
 def _by_name(rows: Rows, table: str, name: Any) -> Row | None:
@@ -114,26 +131,17 @@ def _by_name(rows: Rows, table: str, name: Any) -> Row | None:
 
 def topic(rows: Rows, args: Mapping[str, Any], _who: str) -> Any:
     """Items of a topic as documents."""
-    return [
-        {
-            "_id": row["id"],
-            "_creationTime": _micros(row["creation_time"]) / 1000,
-            "topic": row["topic"],
-            "pos": row["pos"],
-            "value": row["value"],
-        }
-        for row in _topic(rows, args["topic"])
-    ]
+    return [document(row) for row in ordered(rows, args["topic"])]
 
 
 def tail(rows: Rows, args: Mapping[str, Any], _who: str) -> Any:
     """The last values."""
-    return [row["value"] for row in _topic(rows, args["topic"])[::-1][: int(args["count"])]]
+    return [row["value"] for row in ordered(rows, args["topic"])[::-1][: int(args["count"])]]
 
 
 def after(rows: Rows, args: Mapping[str, Any], _who: str) -> Any:
     """The first values behind a position."""
-    found = [row for row in _topic(rows, args["topic"]) if row["pos"] > args["pos"]]
+    found = [row for row in ordered(rows, args["topic"]) if row["pos"] > args["pos"]]
     return [row["value"] for row in found[: int(args["count"])]]
 
 
@@ -182,7 +190,7 @@ QUERIES: dict[str, Callable[[Rows, Mapping[str, Any], str], Any]] = {
 def depends_on(path: str, args: Mapping[str, Any], who: str) -> list[tuple[str, Any]]:
     """Return the parts of the rows that a query's result can depend on."""
     match path:
-        case "app:topic" | "app:tail" | "app:after":
+        case "app:topic" | "app:tail" | "app:after" | "app:page":
             return [("items", args["topic"])]
         case "app:ring":
             return [("cells", None)]
@@ -203,7 +211,7 @@ Outcome = tuple[Any, list[Write]]
 
 def append(rows: Rows, args: Mapping[str, Any], _who: str) -> Outcome:
     """Add to a topic."""
-    items = _topic(rows, args["topic"])
+    items = ordered(rows, args["topic"])
     pos = items[-1]["pos"] + 1 if items else 0
     writes = [Write("items", None, {"topic": args["topic"], "pos": pos, "value": args["value"]})]
     dropped = None
@@ -214,9 +222,15 @@ def append(rows: Rows, args: Mapping[str, Any], _who: str) -> Outcome:
     return {"pos": pos, "previous": previous, "dropped": dropped}, writes
 
 
+def post(rows: Rows, args: Mapping[str, Any], who: str) -> Outcome:
+    """Add to a topic, and say what."""
+    result, writes = append(rows, args, who)
+    return {**result, "value": args["value"]}, writes
+
+
 def move(rows: Rows, args: Mapping[str, Any], _who: str) -> Outcome:
     """Move between topics."""
-    source, target = _topic(rows, args["source"]), _topic(rows, args["target"])
+    source, target = ordered(rows, args["source"]), ordered(rows, args["target"])
     if not source:
         return None, []
     pos = target[-1]["pos"] + 1 if target else 0
@@ -301,5 +315,5 @@ def clear(rows: Rows, args: Mapping[str, Any], _who: str) -> Outcome:
 
 MUTATIONS: dict[str, Callable[[Rows, Mapping[str, Any], str], Outcome]] = {
     f"app:{function.__name__}": function
-    for function in (append, move, swap, transfer, audit, write, keep, pin, clear)
+    for function in (append, post, move, swap, transfer, audit, write, keep, pin, clear)
 }

@@ -8,6 +8,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.faults.callers import FIRST_NUMBER as CALLERS_FROM
+from tests.faults.callers import Caller
 from tests.faults.cluster import Cluster
 from tests.faults.faults import Happened
 from tests.faults.official import FIRST_NUMBER, PACKAGES, OfficialClients
@@ -42,11 +44,18 @@ class Part:
         self.happened: list[Happened] = []
         self.began = self.converged_s = self.work_s = 0.0
         self.length_s = options.part_s
+        self._next_official = FIRST_NUMBER
         self._options = options
         self._rng = rng
         self._outsiders = [
             Outsider(number, cluster.connect, people.history, self._chance(), 0.15)
             for number in range(options.outsiders)
+        ]
+
+        urls = [node.url for node in cluster.nodes]
+        self._callers = [
+            Caller(number, urls, token(f"u{number}"), people.history, self._chance(), 0.15)
+            for number in range(CALLERS_FROM, CALLERS_FROM + options.callers)
         ]
 
     def _chance(self) -> random.Random:
@@ -56,14 +65,16 @@ class Part:
         """Do it; return whether everybody came to rest."""
         options = self._options
         self.began = time.monotonic()
-        officials = OfficialClients(
-            self.people.history, range(FIRST_NUMBER, FIRST_NUMBER + options.officials)
-        )
+        # New ones each time: what they held before is no concern of theirs.
+        first = self._next_official
+        self._next_official += options.officials
+        officials = OfficialClients(self.people.history, range(first, first + options.officials))
         acts: list[Coroutine[Any, Any, None]] = [
             *[user.run(options.schedule) for user in self.people.users],
             *[outsider.run() for outsider in self._outsiders],
         ]
         work = [asyncio.create_task(act) for act in acts]
+        calls = [asyncio.create_task(caller.run()) for caller in self._callers]
         try:
             if options.officials:
                 await self._start(officials)
@@ -82,7 +93,9 @@ class Part:
         finally:
             for task in work:
                 task.cancel()
-            ended = await asyncio.gather(*work, return_exceptions=True)
+            for caller in self._callers:
+                caller.is_stopped = True
+            ended = await asyncio.gather(*work, *calls, return_exceptions=True)
         self.work_s += time.monotonic() - self.began
         for outcome in ended:
             if isinstance(outcome, Exception):

@@ -70,12 +70,12 @@ async def run(options: Options, directory: Path) -> Report:
 
 async def _run_parts(part: Part, report: Report) -> None:
     end = time.monotonic() + report.options.seconds
-    database = None
+    past = None
     while True:
         left_s = end - time.monotonic()
         has_settled = await part.run(left_s if left_s < 1.5 * part.length_s else part.length_s)
         report.work_s = part.work_s
-        database = await judge(part, report, database)
+        past = await judge(part, report, past)
         if end - time.monotonic() < 1.0 or not has_settled:
             return
 

@@ -11,6 +11,7 @@ import orjson
 
 from tests.faults.evidence import Event, Verdict
 from tests.faults.model import QUERIES, Rows, depends_on
+from tests.faults.pages import PATH, Pages
 
 # What these give never comes back to an earlier value, so that delays can be measured.
 _EXACT = {"app:note", "app:mine"}
@@ -67,9 +68,10 @@ def _asked(modifies: list[Event]) -> dict[int, tuple[str, Mapping[str, Any], int
 class Shown:
     """Compares with the rows of the moment; remembers results until what they rest on changes."""
 
-    def __init__(self, rows: Rows, verdict: Verdict) -> None:
+    def __init__(self, rows: Rows, verdict: Verdict, pages: Pages) -> None:
         self._rows = rows
         self._verdict = verdict
+        self._pages = pages
         self._cache: dict[Any, tuple[list[int], Any]] = {}
 
     def check(self, held: Held) -> None:
@@ -80,9 +82,12 @@ class Shown:
         changed = {change[0] for change in event["ch"]}
         for query_id, path, args, (kind, value) in held.queries:
             self._verdict.counts["query results"] += 1
-            expected = self._expected(path, args, who)
             if kind == "p":
                 self._verdict.counts["patched results"] += 1
+            if path == PATH and kind != "x":
+                self._check_page(held, query_id, args, value)
+                continue
+            expected = self._expected(path, args, who)
             if kind == "x" or value != expected:
                 self._verdict.wrong(
                     f"client {event['c']} at {held.ts} (node {event['n']}): {path}({args}) is "
@@ -91,6 +96,16 @@ class Shown:
                 )
             elif query_id in changed and event["s"] and path in _EXACT:
                 self._note_latency(event, path, args, who)
+
+    def _check_page(self, held: Held, query_id: int, args: Mapping[str, Any], value: Any) -> None:
+        self._verdict.counts["pages"] += 1
+        complaint = self._pages.complaint(self._rows, held.event["c"], query_id, args, value)
+        if complaint is not None:
+            self._verdict.wrong(
+                f"client {held.event['c']} at {held.ts} (node {held.event['n']}): page "
+                f"{query_id} {args}: {complaint}",
+                int(held.event["w"] * 1e9),
+            )
 
     def _expected(self, path: str, args: Mapping[str, Any], who: str) -> Any:
         stamp = [self._rows.changed.get(part, [0])[-1] for part in depends_on(path, args, who)]

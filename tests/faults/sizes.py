@@ -13,7 +13,7 @@ import psutil
 INTERVAL_S: Final = 2.0
 WARM_UP: Final = 1 / 3  # of the time; caches and the log in memory fill meanwhile
 MAX_RISE: Final = 0.05  # over the rest, of the size where it begins
-MIN_SAMPLES: Final = 12
+MIN_SAMPLES: Final = 60  # two minutes
 _MB: Final = 1e6
 
 Sample = tuple[float, int]

@@ -52,8 +52,8 @@ def test_nothing_is_said_of_a_few_samples() -> None:
 
 def test_the_process_that_lived_longest_speaks_for_its_name() -> None:
     sizes = Sizes()
-    sizes.samples["node 0", 1] = samples(lambda _at: 100, minutes=1)
-    sizes.samples["node 0", 2] = samples(lambda _at: 200, minutes=2)
+    sizes.samples["node 0", 1] = samples(lambda _at: 100, minutes=3)
+    sizes.samples["node 0", 2] = samples(lambda _at: 200, minutes=4)
 
     assert sizes.trends()["node 0"].began_mb == pytest.approx(200)
     [line] = sizes.lines()

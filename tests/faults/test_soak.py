@@ -68,10 +68,11 @@ def test_figures_are_on_the_page_as_they_are() -> None:
 
 
 def test_only_the_section_of_a_report_is_made_anew() -> None:
-    page = "a\n<!-- soak -->\nbefore the soak\n<!-- /soak -->\nb\n<!-- churn -->\nkept\n<!-- /churn -->\n"
+    other = "b\n<!-- churn -->\nkept\n<!-- /churn -->\n"
+    page = f"a\n<!-- soak -->\nbefore the soak\n<!-- /soak -->\n{other}"
     made = page_with(page, {"soak": total().to_json("soak", "soak")})
 
     assert made.startswith("a\n<!-- soak -->\n`soak`, ")
     assert "before the soak" not in made
-    assert made.endswith("<!-- /soak -->\nb\n<!-- churn -->\nkept\n<!-- /churn -->\n")
+    assert made.endswith(f"<!-- /soak -->\n{other}")
     assert page_with(made, {"soak": total().to_json("soak", "soak")}) == made

@@ -62,6 +62,8 @@ class User:
         self._think_s = think_s
         self._count = 0
         self._has_looked = False
+        self._pages: list[int] = []
+        self._topic = TOPICS[0]
         self._subscribed: list[int] = []
         self._canary = f"canary-u{client.number}-"
 
@@ -84,6 +86,8 @@ class User:
             (6, self._churn),
             (2, self._burst),
             (3, self._stream),
+            (4, self._turn_page),
+            (4, self._relay),
         ]
         weights = [weight for weight, _ in choices]
         while True:
@@ -117,6 +121,41 @@ class User:
                 self._client.unsubscribe(self._subscribed.pop(place))
             elif len(self._subscribed) < 8:
                 self._subscribe()
+
+    async def _relay(self) -> None:
+        self._count += 1
+        value = self._client.number * 1_000_000 + self._count
+        self._client.act("app:relay", {"topic": self._rng.choice(TOPICS), "value": value})
+
+    async def _turn_page(self) -> None:
+        """As a list that is scrolled: open its first page, the next one, or close all."""
+        if not self._pages:
+            self._topic = self._rng.choice(TOPICS)
+            self._open_page(None)
+            return
+        shown = self._client.results.get(self._pages[-1])
+        if shown is None:
+            return
+        if shown["isDone"] or len(self._pages) > 3:
+            for query_id in self._pages:
+                self._client.unsubscribe(query_id)
+            self._pages = []
+        elif "splitCursor" in shown and self._rng.random() < 0.3:
+            # Its two halves, as the official client does it when a page has grown.
+            [query_id] = self._pages[-1:]
+            cursor = self._client.queries[query_id][1]["paginationOpts"]["cursor"]
+            self._open_page(cursor, shown["splitCursor"])
+            self._open_page(shown["splitCursor"], shown["continueCursor"])
+        else:
+            self._open_page(shown["continueCursor"])
+
+    def _open_page(self, cursor: str | None, end: str | None = None) -> None:
+        self._count += 1
+        options: dict[str, Any] = {"numItems": 7, "cursor": cursor, "id": self._count}
+        if end is not None:
+            options["endCursor"] = end
+        args = {"topic": self._topic, "paginationOpts": options}
+        self._pages.append(self._client.subscribe("app:page", args))
 
     async def _one(self) -> None:
         await self._done(self._client.mutate(*self._choose()))

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from parley import AppError, Document, MutationCtx, QueryCtx, mutation, query
+from parley import (
+    ActionCtx,
+    AppError,
+    Document,
+    MutationCtx,
+    PaginationOptions,
+    PaginationResult,
+    QueryCtx,
+    action,
+    mutation,
+    query,
+)
 
 KEPT = 40  # items of one topic; the oldest goes when another comes
 LONGEST_NOTE = 400
@@ -16,8 +27,7 @@ LONGEST_NOTE = 400
 # Lists (workload 1).
 
 
-@mutation
-async def append(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
+async def add(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
     """Add a value to the end of a topic; drop the first one of a long topic."""
     items = ctx.db.query("items").with_index("by_topic", topic=topic)
     last = await items.order("desc").first()
@@ -29,6 +39,26 @@ async def append(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
         dropped = first["value"]
         await ctx.db.delete("items", first["_id"])
     return {"pos": pos, "previous": None if last is None else last["value"], "dropped": dropped}
+
+
+@mutation
+async def append(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
+    """Add a value to the end of a topic."""
+    return await add(ctx, topic, value)
+
+
+@mutation
+async def post(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
+    """Add a value to the end of a topic, and say which: calls without a session are known by it."""
+    return {**await add(ctx, topic, value), "value": value}
+
+
+@action
+async def relay(ctx: ActionCtx, topic: str, value: int) -> dict[str, Any]:
+    """Post a value, then look."""
+    posted = await ctx.run_mutation("app:post", {"topic": topic, "value": value})
+    tail = await ctx.run_query("app:tail", {"topic": topic, "count": 3})
+    return {"posted": posted, "tail": tail}
 
 
 @mutation
@@ -54,6 +84,15 @@ async def refused(ctx: MutationCtx, topic: str) -> None:
 async def topic(ctx: QueryCtx, topic: str) -> list[Document]:
     """Return the items of a topic, whole."""
     return await ctx.db.query("items").with_index("by_topic", topic=topic).collect()
+
+
+@query
+async def page(
+    ctx: QueryCtx, topic: str, pagination_opts: PaginationOptions
+) -> PaginationResult[Document]:
+    """Return a page of a topic, from its end on."""
+    items = ctx.db.query("items").with_index("by_topic", topic=topic)
+    return await items.order("desc").paginate(pagination_opts)
 
 
 @query
