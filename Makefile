@@ -44,11 +44,13 @@ psql: .venv/ready ## Open psql on the database
 doctor: .venv/ready ## Say what is wrong with the set-up
 	$(BIN)/parley doctor
 
-test: test-js ## All tests; what depends on Postgres once more on the system's own, if it has one
+# Nothing runs beside `faults`, which measures delays.
+test: check test-js ## All that must hold before a merge: checks, tests on every Postgres, faults
 	PYTHONASYNCIODEBUG=1 $(BIN)/pytest -n auto --dist loadfile
 	@if $(BIN)/python -c 'from parley.store.hosting import find_system_binaries as f; print(f())'; \
 	  then PARLEY_TEST_POSTGRES=system $(BIN)/pytest -n auto --dist loadfile $(ON_POSTGRES); \
 	  else echo '!!! NO SYSTEM POSTGRES: TESTED ON THE EMBEDDED ONE ONLY !!!'; fi
+	@$(MAKE) --no-print-directory faults
 
 test-js: setup ## The tests of the browser client that need no browser
 	$(call in_client,node --test --test-reporter=spec $(JS_TESTS:client_js/%=%))
@@ -70,7 +72,7 @@ bench: setup ## Measure the server beside its floors (docs/performance.md)
 
 bench-peers: tests/load/peers/node_modules/ready bench ## The same, beside servers of others from npm
 
-check: fmt-check lint types layers spell size test ## Everything that must hold before a merge
+check: fmt-check lint types layers spell size ## Format, lint, types, layers, spelling, size
 
 fmt: setup ## Format the code
 	$(BIN)/ruff format $(PATHS)

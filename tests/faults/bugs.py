@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import asyncpg
+import orjson
 
 _PYTHON: dict[str, Callable[[], None]] = {}
 _SQL: Final[dict[str, str]] = {
@@ -379,3 +380,61 @@ def _poison() -> None:
             self._settled.append((mutation, Answer(error=WriteRejected(message), ts=1)))
 
     _swap(Committer, "_refused", refuse)
+
+
+@_bug("patch-misplaced")
+def _misplaced() -> None:
+    """What comes into a list is said to come one place before where it belongs."""
+    from parley.engine import results
+
+    diff = results.diff
+
+    def wrong(old: object, new: object) -> Any:
+        patch = diff(old, new)
+        if patch is None:
+            return None
+        ops = orjson.loads(b"[%b]" % patch.ops)
+        for op in ops:
+            if op[0] == "splice" and op[2] > 0 and op[3] == 0:
+                op[2] -= 1
+        return dataclasses.replace(patch, ops=orjson.dumps(ops)[1:-1])
+
+    _swap(results, "diff", wrong)
+
+
+@_bug("patch-on-wrong-base")
+def _wrong_base() -> None:
+    """A client that is some results behind is told only how the last one came about."""
+    from parley.engine.live import Result
+
+    patch_since = Result.patch_since
+
+    def last_step(self: Any, digest: bytes | None) -> bytes | None:
+        if any(step.digest == digest for step in self.steps):
+            digest = self.steps[-1].digest
+        return patch_since(self, digest)
+
+    _swap(Result, "patch_since", last_step)
+
+
+@_bug("page-end-moves")
+def _moving_end() -> None:
+    """A page is read by its count each time, not up to where it ended at first."""
+    from parley.functions.pagination import Pager
+
+    _swap(Pager, "_end", lambda *_: (None, False))
+
+
+@_bug("action-twice")
+def _action_twice() -> None:
+    """An action that takes long is tried again."""
+    from parley.engine.actions import Actions
+
+    run = Actions.run
+
+    async def impatient(self: Any, *args: Any, **options: Any) -> bytes:
+        if random.random() < 0.2:
+            await run(self, *args, **options)
+        return await run(self, *args, **options)
+
+    _swap(Actions, "run", impatient)

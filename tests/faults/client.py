@@ -59,6 +59,7 @@ class Client:
         results: newest value by query id, on the connection of now.
         node: number of the node that it is connected to; None between connections.
         version: query set, identity and ts.
+        takes_patches: whether it asks for Parley's own extensions.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Client:
         self._history = history
         self._rng = rng
         self._check = check
+        self.takes_patches = takes_patches
         self._path = OUR_PATH if takes_patches else NPM_PATH
         self._incarnation: str | None = None
         self._request_id = 0
@@ -358,12 +360,13 @@ class Client:
         match change["type"]:
             case "QueryUpdated":
                 value = change["value"]
-            case "QueryPatched" if self._path == OUR_PATH and query_id in self.results:
+            case "QueryPatched" if self.takes_patches and query_id in self.results:
                 try:
                     value = apply_patch(self.results[query_id], change["patch"])
                 except (Unfit, ValueError, TypeError) as error:
+                    self.results[query_id] = None
                     self._violation(f"a patch does not fit {query_id}: {change['patch']} {error}")
-                    value = None
+                    return [query_id, "x", "unfit"]
             case "QueryRemoved":
                 self.results.pop(query_id, None)
                 return [query_id, "r", None]

@@ -26,6 +26,25 @@ def read_cursor(cursor: str) -> Position | None:
     return None if position is None else (position[0], position[1], position[2])
 
 
+def complaint(rows: Rows, args: Mapping[str, Any], value: Any) -> str | None:
+    """Say what is wrong with a page that was shown when the rows were these; None: nothing."""
+    options = args["paginationOpts"]
+    end = read_cursor(value["continueCursor"])
+    if options.get("endCursor") and end != read_cursor(options["endCursor"]):
+        return f"it ends at {end}, not where it was asked to"
+    if value["isDone"] != (end is None):
+        return f"isDone is {value['isDone']}, its end {end}"
+    start = read_cursor(options["cursor"]) if options["cursor"] else None
+    expected = [
+        document(row)
+        for row in reversed(ordered(rows, args["topic"]))
+        if (start is None or position_of(row) < start) and (end is None or position_of(row) >= end)
+    ]
+    if value["page"] != expected:
+        return f"it holds {value['page']}, the rows say {expected}"
+    return None
+
+
 class Pages:
     """Remembers where each page of each client ends: there it has to stay."""
 
@@ -35,29 +54,22 @@ class Pages:
     def complaint(
         self, rows: Rows, client: int, query_id: int, args: Mapping[str, Any], value: Any
     ) -> str | None:
-        """Say what is wrong with a page, while the rows are those of its ts; None: nothing."""
-        options = args["paginationOpts"]
-        cursor = value["continueCursor"]
-        end = read_cursor(cursor)
-        key = (client, query_id)
-        first = key not in self._ends
-        if self._ends.setdefault(key, cursor) != cursor:
-            return f"its end moved to {end}"
-        if options.get("endCursor") and end != read_cursor(options["endCursor"]):
-            return f"it ends at {end}, not where it was asked to"
-        if value["isDone"] != (end is None):
-            return f"isDone is {value['isDone']}, its end {end}"
-        start = read_cursor(options["cursor"]) if options["cursor"] else None
-        expected = [
-            document(row)
-            for row in reversed(ordered(rows, args["topic"]))
-            if (start is None or position_of(row) < start)
-            and (end is None or position_of(row) >= end)
-        ]
-        if value["page"] != expected:
-            return f"it holds {value['page']}, the rows say {expected}"
-        if first and end is not None and not options.get("endCursor"):
-            count = len(expected)
+        """Say what is wrong with a client's page, as `complaint` does."""
+        try:
+            return self._complaint(rows, (client, query_id), args, value)
+        except (LookupError, TypeError, ValueError) as error:
+            return f"it is no page: {value} ({error})"
+
+    def _complaint(
+        self, rows: Rows, key: tuple[int, int], args: Mapping[str, Any], value: Any
+    ) -> str | None:
+        options, cursor = args["paginationOpts"], value["continueCursor"]
+        end = self._ends.get(key, "")
+        self._ends[key] = cursor
+        if end not in ("", cursor):
+            return f"its end moved from {read_cursor(end)} to {read_cursor(cursor)}"
+        if not (end or value["isDone"] or options.get("endCursor")):
+            count = len(value["page"])
             if count != options["numItems"]:
                 return f"it began with {count} items, not {options['numItems']}"
-        return None
+        return complaint(rows, args, value)

@@ -22,6 +22,7 @@ FAULTS_FOR = {
     "no-dedupe-row": ("clients-reset", "clients-lose-replies", "postgres-lose-replies"),
     "older-after-reconnect": ("postgres-slow", "cut-all-clients", "listen-deaf"),
     "torn-cold-read": ("postgres-slow", "bulk-update"),
+    "patch-on-wrong-base": ("clients-slow", "starve-node"),
     "no-read-index": ("postgres-slow", "listen-deaf"),
 }
 SCHEDULE_FOR = {"notify-only": "quiet"}

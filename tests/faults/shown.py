@@ -87,7 +87,7 @@ class Shown:
             if path == PATH and kind != "x":
                 self._check_page(held, query_id, args, value)
                 continue
-            expected = self._expected(path, args, who)
+            expected = self._expected(path, args, who) if path != PATH else "a page"
             if kind == "x" or value != expected:
                 self._verdict.wrong(
                     f"client {event['c']} at {held.ts} (node {event['n']}): {path}({args}) is "

@@ -45,7 +45,7 @@ def check_value(path: str, value: Any) -> str | None:
         return f"{value}, not {TOTAL}"
     if path == "app:ring":
         seen, at = set(), 0
-        while at not in seen:
+        while at not in seen and at < len(value):
             seen.add(at)
             at = int(value[at])
         if len(seen) != CELLS:
