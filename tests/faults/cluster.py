@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 import asyncpg
 import httpx
+import psutil
 
 from parley.errors import SetupError
 from parley.store import embedded
@@ -123,6 +125,14 @@ class Postgres:
         await asyncio.to_thread(server._process.wait)
         server.stop()  # takes note, and gives up the lock
         self._server = None
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send a signal to all its processes but the first."""
+        if self._server is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in psutil.Process(self._server._process.pid).children():
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.send_signal(what)
 
     async def revive(self) -> None:
         """Start it if it has ended by itself."""
@@ -278,7 +288,7 @@ class Cluster:
     Attributes:
         postgres, nodes: the parts, to be broken.
         has_small_disk: whether Postgres's disk can be filled without harm to others.
-        bulk_updates: (transaction, began, ended, rows) of writes that a fault made itself.
+        writes: events of the history, of transactions that a fault made itself.
     """
 
     def __init__(
@@ -295,7 +305,7 @@ class Cluster:
         self.has_small_disk = wants_small_disk and mount_small_disk(self._disk)
         self.postgres = Postgres(self._disk)
         self.nodes: list[Node] = []
-        self.bulk_updates: list[tuple[int, float, float, int]] = []
+        self.writes: list[dict[str, Any]] = []
         self._directory = directory
         self._count = node_count
         self._workers = workers
@@ -328,6 +338,11 @@ class Cluster:
         await self.postgres.stop()
         if self.has_small_disk:
             unmount(self._disk)
+
+    def note_write(self, txid: int, began: float, rows: int, truncated: Sequence[str] = ()) -> None:
+        """Note a transaction that has just committed; `truncated` tables have lost all rows."""
+        event = {"x": txid, "t0": began, "t1": time.monotonic(), "ok": True, "rows": rows}
+        self.writes.append({**event, "level": "fault", "truncated": truncated})
 
     def rebalance(self) -> None:
         """Send half of the clients of a node away where nearly all have gathered."""

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import asyncpg
 
 from tests.faults.cluster import Cluster
+from tests.faults.evidence import PASSING_COLUMN
 from tests.faults.faults import Fault, pick, restart
 
 # Tokens are taken 5 s early at most (`docs/operations.md`), so a node may be behind by no more.
 SKEWS_S: Final = (-4, 4, 600)
+# The column is left out of what is judged (`evidence.read_database`).
+_CHANGES: Final = (
+    (
+        "CREATE INDEX IF NOT EXISTS items_by_value ON items (value, id)",
+        "DROP INDEX IF EXISTS items_by_value",
+    ),
+    (
+        f"ALTER TABLE boards ADD COLUMN IF NOT EXISTS {PASSING_COLUMN} text DEFAULT 'none'",
+        f"ALTER TABLE boards DROP COLUMN IF EXISTS {PASSING_COLUMN}",
+    ),
+)
 
 
 @asynccontextmanager
@@ -39,22 +54,50 @@ async def skew_clock(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIt
 async def change_schema(
     cluster: Cluster, rng: random.Random, _s: float
 ) -> AsyncIterator[int | None]:
-    """An index comes and goes; a node that stood still meanwhile has the schema of before."""
+    """An index or a column comes and goes; one node has the schema of before for a while.
+
+    It stood still, had no database, or was away when the schema changed.
+    """
     node = pick(cluster, rng)
+    make, undo = rng.choice(_CHANGES)
+    aside, back = rng.choice(
+        [
+            (partial(node.signal, signal.SIGSTOP), partial(node.signal, signal.SIGCONT)),
+            (node.back.shut, node.back.heal),
+        ]
+    )
     connection = await cluster.connect()
-    node.signal(signal.SIGSTOP)
+    aside()
     try:
         await connection.execute("SET lock_timeout = '2s'")
-        await connection.execute("CREATE INDEX IF NOT EXISTS items_by_value ON items (value, id)")
+        with contextlib.suppress(asyncpg.LockNotAvailableError):  # then nothing has changed
+            await connection.execute(make)
         await asyncio.sleep(0.2)
-        node.signal(signal.SIGCONT)
+        back()
         yield None
-        await connection.execute("DROP INDEX IF EXISTS items_by_value")
-    except asyncpg.LockNotAvailableError:
-        yield None  # somebody held the table for long: then nothing has changed
+        with contextlib.suppress(asyncpg.LockNotAvailableError):  # the next time will do
+            await connection.execute(undo)
     finally:
-        node.signal(signal.SIGCONT)
+        back()
         connection.terminate()
+
+
+@asynccontextmanager
+async def truncate(cluster: Cluster, _rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """Somebody empties two tables at once, which fires no trigger for any row."""
+    connection = await cluster.connect()
+    began = time.monotonic()
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '300ms'")
+            txid = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
+            await connection.execute("TRUNCATE public.boards CASCADE")
+        cluster.note_write(txid, began, 1, ["boards", "cards"])
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        pass  # others were there first
+    finally:
+        connection.terminate()
+    yield None
 
 
 @asynccontextmanager
@@ -74,5 +117,6 @@ async def fill_disk(cluster: Cluster, _rng: random.Random, s: float) -> AsyncIte
 ENVIRONMENT_FAULTS: Final[dict[str, Fault]] = {
     "skew-clock": skew_clock,
     "change-schema": change_schema,
+    "truncate": truncate,
     "fill-disk": fill_disk,
 }

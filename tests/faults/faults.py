@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,24 +78,66 @@ async def pause_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIt
 
 
 @asynccontextmanager
-async def starve_node(cluster: Cluster, rng: random.Random, s: float) -> AsyncIterator[int | None]:
-    """50 ms on, 50 ms off."""
+async def kill_starting(
+    cluster: Cluster, rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """`kill -9` of a node that is starting, again and again."""
     node = pick(cluster, rng)
 
-    async def flicker() -> None:
+    async def loop() -> None:
         while True:
-            node.signal(signal.SIGSTOP)
-            await asyncio.sleep(0.05)
-            node.signal(signal.SIGCONT)
-            await asyncio.sleep(0.05)
+            node.signal(signal.SIGKILL)
+            await node.gone()
+            await node.start()
+            await asyncio.sleep(rng.uniform(0.0, 1.2))
 
-    task = asyncio.create_task(flicker())
-    try:
+    async with _going_on(loop()):
         yield node.number
+    node.signal(signal.SIGKILL)
+    await node.gone()
+    await restart(node)
+
+
+@asynccontextmanager
+async def _going_on(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _flicker(send: Callable[[signal.Signals], None]) -> None:
+    """50 ms on, 50 ms off."""
+    while True:
+        send(signal.SIGSTOP)
+        await asyncio.sleep(0.05)
+        send(signal.SIGCONT)
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def starve_node(cluster: Cluster, rng: random.Random, _s: float) -> AsyncIterator[int | None]:
+    """A node gets half of the time."""
+    node = pick(cluster, rng)
+    try:
+        async with _going_on(_flicker(node.signal)):
+            yield node.number
+    finally:
         node.signal(signal.SIGCONT)
+
+
+@asynccontextmanager
+async def starve_postgres(
+    cluster: Cluster, _rng: random.Random, _s: float
+) -> AsyncIterator[int | None]:
+    """All processes of Postgres get half of the time."""
+    try:
+        async with _going_on(_flicker(cluster.postgres.signal)):
+            yield None
+    finally:
+        cluster.postgres.signal(signal.SIGCONT)
 
 
 def _link_fault(
@@ -118,9 +160,12 @@ def _delay(link: Link, rng: random.Random) -> None:
     link.split_bytes = rng.choice([0, 1, 7, 100])
 
 
+def _thin(link: Link, rng: random.Random) -> None:
+    link.bytes_per_s = rng.choice([20_000, 60_000, 200_000])
+
+
 def _cut_off(link: Link, _rng: random.Random) -> None:
-    link.is_open = False
-    link.reset()
+    link.shut()
 
 
 def _reset(link: Link, rng: random.Random) -> None:
@@ -285,7 +330,7 @@ async def bulk_update(
         async with connection.transaction():
             txid = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
             tag = await connection.execute("UPDATE public.items SET pos = pos WHERE pos < 500")
-        cluster.bulk_updates.append((txid, began, time.monotonic(), int(tag.split()[-1])))
+        cluster.note_write(txid, began, int(tag.split()[-1]))
         yield None
     finally:
         await connection.close()
@@ -311,20 +356,24 @@ async def roll(cluster: Cluster, _rng: random.Random, _s: float) -> AsyncIterato
 
 
 # How an edge is clogged.
-EDGES: Final = [_drop_replies, _drop_requests, _cut_off, _delay]
+EDGES: Final = [_drop_replies, _drop_requests, _cut_off, _delay, _thin]
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill-node": kill_node,
     "end-node": end_node,
     "pause-node": pause_node,
+    "kill-starting": kill_starting,
     "starve-node": starve_node,
+    "starve-postgres": starve_postgres,
     "clients-slow": asynccontextmanager(_link_fault("front", _delay)),
+    "clients-thin": asynccontextmanager(_link_fault("front", _thin)),
     "clients-reset": asynccontextmanager(_link_fault("front", _reset)),
     "clients-cut-off": asynccontextmanager(_link_fault("front", _cut_off)),
     "clients-cut-midstream": asynccontextmanager(_link_fault("front", _cut_midstream)),
     "clients-lose-replies": asynccontextmanager(_link_fault("front", _drop_replies)),
     "clients-lose-requests": asynccontextmanager(_link_fault("front", _drop_requests)),
     "postgres-slow": asynccontextmanager(_link_fault("back", _delay)),
+    "postgres-thin": asynccontextmanager(_link_fault("back", _thin)),
     "postgres-reset": asynccontextmanager(_link_fault("back", _reset)),
     "postgres-cut-off": asynccontextmanager(_link_fault("back", _cut_off)),
     "postgres-cut-midstream": asynccontextmanager(_link_fault("back", _cut_midstream)),

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any
 
 from tests.faults.batches import Unexplained, apply, effects, explain
-from tests.faults.evidence import Call, Commit, Database, Event, Settled, Verdict
+from tests.faults.evidence import Call, Change, Commit, Database, Event, Settled, Verdict
 from tests.faults.model import KEY_COLUMN, Rows
 from tests.faults.pages import Pages
 from tests.faults.reads import SLACK_NS, Read, Reads
@@ -185,6 +185,8 @@ class Oracle:
         changes = [change for change in commit.changes if change.table in KEY_COLUMN]
         changes = [change for change in changes if change.op in "iud"]
         is_external = commit.txid in self._external
+        if is_external:
+            changes += self._truncation(commit, rows)
         if not (is_external or commit.requests or not changes or self._is_setup(commit)):
             self._verdict.wrong(
                 f"commit {commit.ts} changed rows, and nobody asked for that", commit.ts
@@ -205,6 +207,18 @@ class Oracle:
                 f"{dict(found - expected)}",
                 commit.ts,
             )
+
+    def _truncation(self, commit: Commit, rows: Rows) -> list[Change]:
+        """What a TRUNCATE does, of which the log only says that nothing is known any more."""
+        truncated = self._external[commit.txid].get("truncated", ())
+        told = {change.table for change in commit.changes if change.op == "reset"}
+        for table in set(truncated) - told:
+            self._verdict.wrong(f"{table} was truncated, and the log does not say so", commit.ts)
+        return [
+            Change(table, "d", row_id, row, None)
+            for table in truncated
+            for row_id, row in rows.tables[table].items()
+        ]
 
     def _is_setup(self, commit: Commit) -> bool:
         return all(

@@ -32,6 +32,7 @@ class Link:
         port: where the near side connects, on 127.0.0.1.
         is_open: whether new connections are taken; others are reset at once.
         delay_s: every piece waits so long, give or take half of it.
+        bytes_per_s: how much passes on one connection, each way; 0: as much as comes.
         split_bytes: pieces are cut to at most so many bytes; 0: they are not.
         drops_up, drops_down: what goes to the far side, or comes from it, vanishes.
         deafens_listeners: what Postgres says on connections that LISTEN vanishes.
@@ -51,6 +52,7 @@ class Link:
     def _reset_faults(self) -> None:
         self.is_open = True
         self.delay_s = 0.0
+        self.bytes_per_s = 0
         self.split_bytes = 0
         self.drops_up = False
         self.drops_down = False
@@ -85,6 +87,11 @@ class Link:
         """Reset every connection (RST), with whatever is on its way."""
         for pair in list(self._pairs):
             self._abort(pair)
+
+    def shut(self) -> None:
+        """Reset every connection, and take no more."""
+        self.is_open = False
+        self.reset()
 
     def cut_some(self, share: float) -> None:
         """Reset a share of the connections."""
@@ -144,6 +151,8 @@ class Link:
                     pair.is_listening = True
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s * self.rng.uniform(0.5, 1.5))
+                if self.bytes_per_s:
+                    await asyncio.sleep(len(data) / self.bytes_per_s)
                 if self._drops(pair, is_reply=is_reply):
                     pair.has_lost[is_reply] = True
                     continue

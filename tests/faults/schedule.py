@@ -31,6 +31,7 @@ _ALONE: Final = {
     "kill-node",
     "skew-clock",
     "fill-disk",
+    "kill-starting",
 }
 
 
@@ -98,9 +99,8 @@ async def _break(
             nodes.append(await stack.enter_async_context(fault))
         await asyncio.sleep(seconds)
     healed = time.monotonic()
-    while cluster.bulk_updates:
-        txid, since, until, rows = cluster.bulk_updates.pop()
-        history.add("ext", x=txid, t0=since, t1=until, ok=True, rows=rows, level="bulk")
+    while cluster.writes:
+        history.add("ext", **cluster.writes.pop())
     history.add("healed", names=names, seconds=healed - began)
     for name, node in zip(names, nodes, strict=True):
         happened.append(Happened(name, began, healed, node if len(names) == 1 else None))

@@ -36,6 +36,25 @@ LOST: Final = (
     asyncpg.PostgresError,
 )
 
+_ADD: Final = """
+    INSERT INTO items (topic, pos, value)
+    SELECT $1, coalesce(max(pos), -1) + 1, $2 FROM items WHERE topic = $1"""
+_MOVE: Final = """
+    UPDATE items SET topic = $2
+    WHERE id = (SELECT id FROM items WHERE topic = $1 ORDER BY pos LIMIT 1)"""
+_DROP: Final = """
+    DELETE FROM items WHERE id = (SELECT id FROM items WHERE topic = $1 ORDER BY pos LIMIT 1)"""
+# Both in one statement: nobody may see the sum change.
+_PAY: Final = """
+    UPDATE accounts SET balance = balance + CASE name WHEN $1 THEN -1 ELSE 1 END
+    WHERE name IN ($1, $2)"""
+_UPSERT: Final = """
+    INSERT INTO boards (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name"""
+_MERGE: Final = """
+    MERGE INTO notes n USING (SELECT $1::text AS name) s ON n.name = s.name
+    WHEN MATCHED THEN UPDATE SET content = $2
+    WHEN NOT MATCHED THEN INSERT (name, content) VALUES (s.name, $2)"""
+
 Op = tuple[str, Mapping[str, Any]]
 
 
@@ -258,6 +277,8 @@ class Outsider:
                 await connection.execute("SET LOCAL synchronous_commit = off")
             txid = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
             rows = await self._write(connection)
+            if self._rng.random() < 0.05:  # takes its ts at once, and holds the turn until the end
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             if self._rng.random() < 0.1:
                 await transaction.rollback()
                 return
@@ -290,70 +311,29 @@ class Outsider:
         """Do one thing; return how many rows it changed."""
         rng, self._count = self._rng, self._count + 1
         value = 900_000_000 + self._number * 1_000_000 + self._count
-        topic = rng.choice(TOPICS)
-        match rng.randrange(10):
-            case 0 | 1:
-                return _count(
-                    await connection.execute(
-                        "INSERT INTO items (topic, pos, value)"
-                        " SELECT $1, coalesce(max(pos), -1) + 1, $2 FROM items WHERE topic = $1",
-                        topic,
-                        value,
-                    )
-                )
-            case 2:
-                return _count(
-                    await connection.execute(
-                        "UPDATE items SET topic = $2 WHERE id ="
-                        " (SELECT id FROM items WHERE topic = $1 ORDER BY pos LIMIT 1)",
-                        topic,
-                        rng.choice(TOPICS),
-                    )
-                )
-            case 3:
-                return _count(
-                    await connection.execute(
-                        "DELETE FROM items WHERE id ="
-                        " (SELECT id FROM items WHERE topic = $1 ORDER BY pos LIMIT 1)",
-                        topic,
-                    )
-                )
-            case 4:
-                # Both in one statement: nobody may see the sum change.
-                source, target = rng.sample(range(ACCOUNTS), 2)
-                return _count(
-                    await connection.execute(
-                        "UPDATE accounts SET balance = balance + CASE name WHEN $1 THEN -1 ELSE 1"
-                        " END WHERE name IN ($1, $2)",
-                        source,
-                        target,
-                    )
-                )
-            case 5:
-                return await self._with_savepoint(connection, topic, value)
-            case 6:
-                records = [(topic, 500 + number, value) for number in range(3)]
-                return _count(
-                    await connection.copy_records_to_table(
-                        "items", records=records, columns=["topic", "pos", "value"]
-                    )
-                )
-            case 7:
-                return _count(await connection.execute("UPDATE notes SET content = content || 'x'"))
-            case 8:
-                return _count(
-                    await connection.execute(
-                        "DELETE FROM items WHERE topic = $1 AND pos >= 500", topic
-                    )
-                )
-            case _:
-                return _count(
-                    await connection.execute(
-                        "INSERT INTO boards (name) VALUES ($1) ON CONFLICT (name) DO UPDATE"
-                        " SET name = excluded.name",
-                        rng.choice(BOARDS),
-                    )
-                )
+        topic, board = rng.choice(TOPICS), rng.choice(BOARDS)
+        special = rng.randrange(12)
+        if special == 0:
+            return await self._with_savepoint(connection, topic, value)
+        if special == 1:
+            records = [(topic, 500 + number, value) for number in range(3)]
+            columns = ["topic", "pos", "value"]
+            return _count(
+                await connection.copy_records_to_table("items", records=records, columns=columns)
+            )
+        statements: list[tuple[Any, ...]] = [
+            (_ADD, topic, value),
+            (_ADD, topic, value),
+            (_MOVE, topic, rng.choice(TOPICS)),
+            (_DROP, topic),
+            (_PAY, *rng.sample(range(ACCOUNTS), 2)),
+            ("UPDATE notes SET content = content || 'x'",),
+            ("DELETE FROM items WHERE topic = $1 AND pos >= 500", topic),
+            (_UPSERT, board),
+            ("DELETE FROM boards WHERE name = $1", board),  # its cards go with it
+            (_MERGE, rng.choice(NOTES), f"{value} "),
+        ]
+        return _count(await connection.execute(*rng.choice(statements)))
 
     async def _with_savepoint(
         self, connection: asyncpg.Connection[Any], topic: str, value: int
