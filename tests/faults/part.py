@@ -74,7 +74,9 @@ class Part:
             *[outsider.run() for outsider in self._outsiders],
         ]
         work = [asyncio.create_task(act) for act in acts]
-        calls = [asyncio.create_task(caller.run()) for caller in self._callers]
+        # Where it is quiet nobody may make a node look at the log.
+        callers = self._callers if options.schedule != "quiet" else []
+        calls = [asyncio.create_task(caller.run()) for caller in callers]
         try:
             if options.officials:
                 await self._start(officials)

@@ -25,6 +25,8 @@ FAULTS_FOR = {
     "patch-on-wrong-base": ("clients-slow", "starve-node"),
     "no-read-index": ("postgres-slow", "listen-deaf"),
 }
+# Or only while hardly anybody else does anything.
+PEOPLE_FOR = {"no-empty-transition": {"clients": 2, "outsiders": 0, "callers": 0}}
 SCHEDULE_FOR = {"notify-only": "quiet"}
 ROUNDS_S = (12.0, 25.0, 50.0)
 
@@ -37,10 +39,10 @@ def find(bug: str, seed: int) -> tuple[Report, float]:
             seed=seed + round_number,
             seconds=seconds,
             schedule=SCHEDULE_FOR.get(bug, "single" if bug in FAULTS_FOR else "calm"),
-            clients=24,
             think_s=0.15,
             bug=bug,
             only=FAULTS_FOR.get(bug, ()),
+            **PEOPLE_FOR.get(bug, {"clients": 24}),
         )
         report = run_in(options)
         if not report.is_clean:
