@@ -1,4 +1,4 @@
-"""docs/reliability.md: every promise names what tests it, which is there; figures are as measured."""
+"""docs/reliability.md: promises name what tests them, which is there; figures are as measured."""
 
 from __future__ import annotations
 
