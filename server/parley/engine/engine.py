@@ -16,7 +16,7 @@ query may be told "all of this is true at ts".
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +32,7 @@ from parley.engine.overlay import Overlay
 from parley.engine.results import failure_of, result_of
 from parley.engine.runner import Ended, Failed, NeedsIdentity, Returned, drive
 from parley.engine.stats import Stats
-from parley.engine.transaction import Limits, MutationIds, Read, RunTransaction
+from parley.engine.transaction import CpuTime, Limits, MutationIds, Read, RunTransaction
 from parley.errors import FunctionFailed, Internal, LimitExceeded, ParleyError
 from parley.functions.context import Auth, Entropy, MutationCtx, QueryCtx
 from parley.functions.database import DatabaseReader, DatabaseWriter
@@ -111,7 +111,8 @@ class Engine:
         self._incoming: deque[Commit] = deque()
         self._last_creation_us = 0
         self._last_now_ms = 0
-        self._step_cpu = clock.cpu()
+        self._cpu = CpuTime(clock)
+        self._chance = random.Random()  # noqa: S311 (ids and ctx.random, which keep no secrets)
         self.max_loads = _MAX_LOADS_PER_RUN
 
     # --- queries
@@ -171,7 +172,7 @@ class Engine:
 
     def entropy(self) -> Entropy:
         """Return time and chance for a new call."""
-        return Entropy(self.now_ms(), secrets.randbits(64))
+        return Entropy(self.now_ms(), self._chance.getrandbits(64))
 
     # --- inputs from the store
 
@@ -245,8 +246,6 @@ class Engine:
     def advance(self) -> bool:
         """Apply what follows in the log and give the answers it completes; tell if ts moved."""
         start = self.memory.ts
-        # Once for all that run in this step: it is a system call.
-        self._step_cpu = self._clock.cpu()
         while self._incoming and not self._dirty:
             # All that is there at once: queries run on the newest state only.
             while self._incoming:
@@ -318,7 +317,7 @@ class Engine:
         assert call.function is not None  # noqa: S101
         pager = Pager(self._cursor_secret, query.call.journal, self._query_limits.max_documents)
         transaction = RunTransaction(
-            self.memory, self._query_limits, self._clock, started_cpu=self._step_cpu
+            self.memory, self._query_limits, self._clock, started_cpu=self._cpu.at_most()
         )
         ctx = QueryCtx(
             DatabaseReader(transaction, pager),
@@ -402,7 +401,7 @@ class Engine:
             overlay=overlay,
             next_creation_us=self._next_creation_us,
             new_id=ids.next,
-            started_cpu=self._step_cpu,
+            started_cpu=self._cpu.at_most(),
         )
         pager = Pager(self._cursor_secret, None, self._mutation_limits.max_documents)
         ctx = MutationCtx(

@@ -101,6 +101,7 @@ class Node:
         self._group: asyncio.TaskGroup | None = None
         self._is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._load_slots = asyncio.Semaphore(max_loads)
         self._tasks: set[asyncio.Task[None]] = set()
         self.actions = Actions(
@@ -355,12 +356,17 @@ class Node:
 
     def _set_timer(self) -> None:
         at = self.engine.committer.next_wake()
+        if at is None or (self._timer is not None and self._timer_at <= at):
+            return  # a wake-up too early does no harm
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if at is not None:
-            delay = max(0.001, at - self._clock.monotonic())
-            self._timer = self._loop.call_later(delay, self.wake)
+        self._timer_at = at
+        delay = max(0.001, at - self._clock.monotonic())
+        self._timer = self._loop.call_later(delay, self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        self.wake()
 
     # --- I/O
 

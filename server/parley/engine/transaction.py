@@ -53,6 +53,24 @@ class Limits:
     max_run_s: float = 1.0
 
 
+class CpuTime:
+    """The time that this thread has run for, asked for now and then only: it is a system call."""
+
+    _EVERY_S: Final = 0.05
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked_at = clock.monotonic()
+        self._cpu = clock.cpu()
+
+    def at_most(self) -> float:
+        """Return a bound: no thread runs for longer than time passes."""
+        now = self._clock.monotonic()
+        if now - self._asked_at > self._EVERY_S:
+            self._asked_at, self._cpu = now, self._clock.cpu()
+        return self._cpu + now - self._asked_at
+
+
 @dataclass(slots=True)  # made for every read: frozen ones take three times as long
 class Read:
     """What one scan learned: the rows of an index under a prefix, between two cuts."""
@@ -93,7 +111,7 @@ class RunTransaction:
     """Fulfils `functions.transaction.Transaction` on memory plus an overlay.
 
     Args:
-        started_cpu: `clock.cpu()` at the start, or a few milliseconds before; asked for if None.
+        started_cpu: `clock.cpu()` at the start, or a little more; asked for if None.
 
     Attributes:
         reads: every read so far; together they decide what can change the outcome.
