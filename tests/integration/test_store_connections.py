@@ -15,7 +15,7 @@ from parley.store.listen import Listener
 from parley.store.pool import PoolSettings
 from parley.store.postgres import PostgresStore
 from parley.store.tables import END, START
-from parley.store.types import Batch, LoadRequest, RequestId
+from parley.store.types import Batch, Committed, LoadRequest, RequestId
 from tests.support.postgres import Cluster
 from tests.support.store import add_user, connected, user_fields, write
 
@@ -235,3 +235,31 @@ async def test_every_connection_sees_images_alike(store: PostgresStore, psql: An
 
     assert shown["timezone"] == "UTC"
     assert await store.head() > 0
+
+
+async def test_the_connection_of_a_commit_serves_the_next_one_until_it_is_lost(
+    psql: Any, store: PostgresStore
+) -> None:
+    committing = (
+        "SELECT array_agg(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database() AND query LIKE '%commit_batch($1%'"
+    )
+    head = await store.head()
+    empty = Batch(head, (), (), must_commit=False)
+
+    for _ in range(3):
+        await store.commit(empty)
+    [first] = await psql.fetchval(committing)
+    await psql.execute("SELECT pg_terminate_backend($1, 5000)", first)
+    outcomes = [await store.commit(empty) for _ in range(2)]
+    [second] = await psql.fetchval(committing)
+
+    assert isinstance(outcomes[-1], Committed)
+    assert first != second
+
+
+async def test_a_store_can_be_closed_while_it_keeps_a_connection(dsn: str) -> None:
+    store = await PostgresStore.connect(dsn)
+    await store.commit(Batch(await store.head(), (), (), must_commit=False))
+
+    await asyncio.wait_for(store.close(), 10)
