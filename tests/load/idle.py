@@ -13,7 +13,7 @@ from tests.load.databases import (
     user_name,
 )
 from tests.load.parley_client import Device, opened
-from tests.load.run import Run
+from tests.load.run import Run, swapped
 from tests.load.servers import Process
 from tests.load.writes import add_messages
 
@@ -31,9 +31,9 @@ def measure_idle(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     idle = run.wait_for(_subscribed(nodes[IDLE]))
     for device in idle:
         stack.callback(device.client.close)
-    for _ in run.rounds_of("idle"):
+    for number in run.rounds_of("idle"):
         for clients in (1, 32):
-            for count, node in nodes.items():
+            for count, node in swapped(nodes.items(), number):
                 run.measure(
                     f"addMessage {clients}, {count} idle",
                     add_messages(node, clients, run.seconds),

@@ -17,7 +17,7 @@ from tests.load.databases import (
 from tests.load.fanout import raw_fan_out
 from tests.load.meters import Audience, Figure, percentile_ms
 from tests.load.parley_client import CONTENT, SYNC, WITH_PATCHES, Device, opened
-from tests.load.run import Run
+from tests.load.run import Run, swapped
 from tests.load.servers import Process
 
 LENGTHS = (10, 100, 1000, 10_000)
@@ -33,8 +33,8 @@ def measure_lengths(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     parley = stack.enter_context(servers.running_parley(dsn))
     raw = stack.enter_context(servers.running_raw(postgres))
     seconds = run.seconds / 2
-    for _ in run.rounds_of("lengths"):
-        for length in LENGTHS:
+    for number in run.rounds_of("lengths"):
+        for length in swapped(LENGTHS, number):
             run.measure(
                 f"patched, {length} messages", pushed(parley, length, seconds, WITH_PATCHES)
             )

@@ -54,17 +54,21 @@ class Cpu:
     def __init__(self, server: Process) -> None:
         self._server = server
         self._server_s, self._own_s = server.cpu_s(), time.process_time()
+        self._started = time.perf_counter()
 
     def used_s(self) -> tuple[float, float]:
         """Return what the server and the load generator used."""
         return self._server.cpu_s() - self._server_s, time.process_time() - self._own_s
 
     def per(self, count: int) -> Figure:
-        """Return both for each of so many operations."""
+        """Return both for each of so many operations, and how many processors each kept busy."""
         server_s, own_s = self.used_s()
+        elapsed = time.perf_counter() - self._started
         return {
             "server_cpu_us": round(server_s / count * 1e6, 1),
             "generator_cpu_us": round(own_s / count * 1e6, 1),
+            "server_busy": round(server_s / elapsed, 2),
+            "generator_busy": round(own_s / elapsed, 2),
         }
 
 

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 import uvloop
@@ -77,6 +77,14 @@ class Run:
             name: {unit: statistics.median(values) for unit, values in units.items()}
             for name, units in self.found.items()
         }
+
+
+def swapped(sides: Iterable[T], number: int) -> list[T]:
+    """Return the sides of a comparison in the order of this round; the next one turns it round.
+
+    What comes second may find caches warm, or a log that has just been flushed.
+    """
+    return list(sides) if number % 2 == 0 else list(sides)[::-1]
 
 
 def tell(text: str) -> None:

@@ -23,7 +23,7 @@ from tests.load.databases import (
 )
 from tests.load.meters import Figure
 from tests.load.parley_client import Device, opened
-from tests.load.run import Run
+from tests.load.run import Run, swapped
 from tests.load.servers import Process
 from tests.load.wire import plain
 from tests.load.writes import answered, looped
@@ -40,10 +40,11 @@ def measure_transfers(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     bare = create_database(postgres, "bare_bank", TABLE)
     parley = stack.enter_context(servers.running_parley(dsn, functions="tests.load.bank.transfers"))
     node = stack.enter_context(servers.running_peer("transactions.mjs", bare))
+    kinds = (("uncontended", 0.0), ("contended", HOT_SHARE))
     before = _sum_of(dsn)
-    for _ in run.rounds_of("transfers"):
+    for number in run.rounds_of("transfers"):
         for clients in (32, 64):
-            for name, hot_share in (("uncontended", 0.0), ("contended", HOT_SHARE)):
+            for name, hot_share in swapped(kinds, number):
                 run.measure(
                     f"transfers {clients}, {name}",
                     transfers(parley, clients, hot_share, run.seconds),

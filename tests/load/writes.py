@@ -13,7 +13,7 @@ from tests.load import servers, socketio
 from tests.load.databases import Postgres, create_database, pgbench
 from tests.load.meters import Figure, Loop
 from tests.load.parley_client import CONTENT, Device, opened
-from tests.load.run import Run
+from tests.load.run import Run, swapped
 from tests.load.servers import Process
 from tests.load.wire import Client, Connect, plain
 
@@ -47,8 +47,8 @@ def measure_workers(run: Run, postgres: Postgres, stack: ExitStack) -> None:
         )
         for count in (1, 2)
     }
-    for _ in run.rounds_of("workers"):
-        for count, node in nodes.items():
+    for number in run.rounds_of("workers"):
+        for count, node in swapped(nodes.items(), number):
             run.measure(
                 f"addMessage 256, {count} worker{'s' * (count > 1)}",
                 add_messages(node, 256, run.seconds),
