@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import orjson
 
@@ -24,19 +25,25 @@ def measure_writes(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     raw = stack.enter_context(servers.running_raw(postgres))
     node = stack.enter_context(servers.running_peer("transactions.mjs", postgres.floor))
     rooms = stack.enter_context(servers.running_peer("rooms.mjs", postgres.floor))
-    for _ in run.rounds_of("writes"):
-        for clients in (1, 32):
-            run.note(
-                f"pgbench {clients}", pgbench(postgres, clients, run.seconds, "add_message.sql")
-            )
-        for clients in (1, 32, 256):
-            run.measure(f"addMessage {clients}", add_messages(parley, clients, run.seconds))
-        run.measure("naive 32", naive_writes(raw, 32, run.seconds))
-        if node is not None:
-            for clients in (32, 256):
-                run.measure(f"node pg {clients}", node_writes(node, clients, run.seconds))
-        if rooms is not None:
-            run.measure("socket.io pg 32", socketio_writes(rooms, 32, run.seconds))
+    steps: dict[str, Callable[[], Figure]] = {}
+
+    def add(name: str, figure: Callable[..., Coroutine[Any, Any, Figure]], *where: Any) -> None:
+        steps[name] = lambda: run.wait_for(figure(*where, run.seconds))
+
+    for clients in (1, 32):
+        steps[f"pgbench {clients}"] = partial(
+            pgbench, postgres, clients, run.seconds, "add_message.sql"
+        )
+    for clients in (1, 32, 256):
+        add(f"addMessage {clients}", add_messages, parley, clients)
+    add("naive 32", naive_writes, raw, 32)
+    if node is not None and rooms is not None:
+        for clients in (32, 256):
+            add(f"node pg {clients}", node_writes, node, clients)
+        add("socket.io pg 32", socketio_writes, rooms, 32)
+    for number in run.rounds_of("writes"):
+        for name, measure in swapped(steps.items(), number):
+            run.note(name, measure())
 
 
 def measure_workers(run: Run, postgres: Postgres, stack: ExitStack) -> None:
