@@ -19,7 +19,7 @@ import parley.web.api  # noqa: F401 - its errors count too
 from parley.cli import app as command_line
 from parley.clock import SystemClock
 from parley.config import settings_table
-from parley.engine import alarm, committer, sync
+from parley.engine import alarm, cohort, committer, sync
 from parley.errors import SURFACES, FunctionFailed, ParleyError, SetupError, Surface
 from parley.functions import database  # noqa: F401 - as above
 from parley.protocol import messages, responses
@@ -154,7 +154,7 @@ def test_the_fixed_limits_are_those_of_the_code() -> None:
     assert waiting.startswith(f"{sync.MAX_WAITING_BYTES >> 20} MiB")
     assert limits["Unread answers of a connection"] == f"{sync.MAX_UNREAD_BYTES >> 20} MiB"
     assert limits["One frame of a Transition"] == f"{responses.MAX_FRAME_BYTES:,} bytes"
-    assert limits["Results that one connection holds"] == f"{sync.MAX_HELD_BYTES >> 20} MiB"
+    assert limits["Results that one connection holds"] == f"{cohort.MAX_HELD_BYTES >> 20} MiB"
     assert limits["One run of a query or mutation"].startswith(f"{alarm.MAX_RUN_S:.0f} s of wall")
     assert limits["Batch"] == (
         f"{committer.MAX_BATCH} mutations, about {committer.MAX_BATCH_BYTES >> 20} MiB"

@@ -202,9 +202,9 @@ def _no_empty() -> None:
     original = SyncWorker.respond
 
     def respond(self: Any, frame: bytes) -> None:
-        was_owed = self._is_owed
+        was_owed = self.cohort.is_owed
         original(self, frame)
-        self._is_owed = was_owed
+        self.cohort.is_owed = was_owed
 
     _swap(SyncWorker, "respond", respond)
 

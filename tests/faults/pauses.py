@@ -55,6 +55,7 @@ def arm(fault: str) -> None:
 
 
 def _points() -> dict[str, Callable[[Callable[[], None]], None]]:
+    from parley.engine.cohort import Cohort
     from parley.engine.engine import Engine
     from parley.engine.memory import Memory
     from parley.engine.sync import SyncWorker
@@ -68,7 +69,7 @@ def _points() -> dict[str, Callable[[Callable[[], None]], None]]:
         "after-apply": functools.partial(_around_sync, Memory, "apply", False),
         "before-answer": functools.partial(_around_sync, SyncWorker, "_answered", True),
         "after-answer": functools.partial(_around_sync, SyncWorker, "_answered", False),
-        "before-transition": functools.partial(_around_sync, SyncWorker, "_send_transition", True),
+        "before-transition": functools.partial(_around_sync, Cohort, "_send_transition", True),
         "on-subscribe": functools.partial(_around_sync, Engine, "subscribe", False),
         "on-load": functools.partial(_around, PostgresStore, "load", True),
         "after-load": functools.partial(_around, PostgresStore, "load", False),

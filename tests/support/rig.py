@@ -21,6 +21,7 @@ from parley.functions.database import DatabaseReader
 from parley.functions.pagination import Pager
 from parley.functions.registry import Registry
 from parley.identity import Identity
+from parley.protocol.connection import State
 from parley.protocol.error_text import error_text
 from parley.protocol.messages import Add, Mutation
 from parley.store.types import (
@@ -37,7 +38,7 @@ from tests.support.modelstore import ModelStore
 from tests.support.patches import apply_patch
 from tests.support.running import SECRET
 from tests.support.tables import SCHEMA, Fields
-from tests.support.wire import NPM, WireClient, opened
+from tests.support.wire import NPM, WireClient, opened, texts_of
 
 MAX_BYTES = 10_000
 REGISTRY = Registry.from_modules(["tests.support.notes"])
@@ -262,6 +263,8 @@ class Client:
         responses: mutation and action responses by request id.
         order: what came, in order.
         patches: how many of the results came as patches.
+        is_prompt: it takes Transitions as they are made, while nothing else waits for it.
+        written: these.
     """
 
     def __init__(
@@ -285,6 +288,8 @@ class Client:
         self.identities = [identity]
         self.connection = opened(replace(NPM, is_parley=is_parley), **connect)
         self.wakes = 0
+        self.is_prompt = False
+        self.written: list[bytes] = []
         self.worker = SyncWorker(
             self.connection,
             rig.engine,
@@ -296,6 +301,7 @@ class Client:
             max_mutations=max_mutations,
             redact_errors=False,
         )
+        self.worker.attach(self._write_now)
         self.worker.identity = identity
         self.worker.connected()
 
@@ -358,6 +364,16 @@ class Client:
             )
         )
         self.worker.mutate(message)
+
+    def _write_now(self, wire: bytes) -> bool:
+        """Take Transitions as they are made, if the client `is_prompt`."""
+        assert not self.worker.outbox
+        assert self.connection.state is State.OPEN
+        if self.is_prompt:
+            for frame in texts_of(wire):
+                self.written.append(frame)
+                self._take(frame)
+        return self.is_prompt
 
     def read(self, count: int | None = None) -> list[Outgoing]:
         """Take frames off the wire, as a client that reads does."""

@@ -108,5 +108,18 @@ class WireClient:
         self.version = version_of(message["endVersion"])
 
 
+def texts_of(wire: bytes) -> list[bytes]:
+    """Return the texts of whole frames as a server writes them (RFC 6455 §5.2)."""
+    texts = []
+    while wire:
+        size, start = wire[1], 2
+        if size > 125:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(wire[2:start], "big")
+        texts.append(wire[start : start + size])
+        wire = wire[start + size :]
+    return texts
+
+
 def version_of(wire: dict[str, Any]) -> StateVersion:
     return StateVersion(wire["querySet"], wire["identity"], ts_from_wire(wire["ts"]))

@@ -367,7 +367,7 @@ def test_a_large_transition_goes_in_chunks_to_clients_that_take_them() -> None:
 
 
 def test_what_a_client_holds_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parley.engine.sync.MAX_HELD_BYTES", 250)
+    monkeypatch.setattr("parley.engine.cohort.MAX_HELD_BYTES", 250)
     rig = Rig(note(1), note(2, "bob"))
     client = rig.client()
     client.add(0, "allOf", owner="ann")
@@ -395,7 +395,7 @@ def test_a_broken_chain_ends_one_connection_and_no_other() -> None:
     broken.add(0, "nothing")
     other.add(0, "nothing")
 
-    broken.worker._query_set = 99
+    broken.worker.cohort.query_set = 99
     rig.run()
 
     assert isinstance(broken.worker.failure, ShuttingDown)
@@ -891,7 +891,7 @@ def test_a_result_that_was_let_go_of_is_told_whole_only_to_those_who_lack_it() -
     settled(rig, client)
     rig.engine.max_held_result_bytes = 0
     rig.run()
-    assert client.worker._queries[0].result.is_forgotten  # type: ignore[union-attr]
+    assert client.worker.cohort.queries[0].result.is_forgotten  # type: ignore[union-attr]
 
     rig.engine.max_held_result_bytes = 1 << 20
     late = patching(rig)
@@ -946,40 +946,61 @@ rows = st.one_of(
     ),
     numbers.map(lambda n: {"_id": uuid(n)}),
 )
-who = st.integers(0, 1)
-happenings = st.one_of(
-    st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2)),
-    st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2)),
-    st.tuples(st.just("reset"), rows),
-    st.tuples(st.just("add"), who, st.integers(0, 3), st.sampled_from(CALLS)),
-    st.tuples(st.just("add"), who, st.integers(0, 3), st.sampled_from(CALLS)),
-    st.tuples(st.just("remove"), who, st.integers(0, 3)),
-    st.tuples(st.just("authenticate"), who, st.sampled_from((ANN, BOB, None))),
-    st.tuples(st.just("mutate"), who, st.sampled_from(("bump", "remove", "fail")), numbers),
-    st.tuples(st.just("read"), who),
-    *[st.tuples(st.just(name)) for name in ("load", "arrive", "evict", "turn")],
-    *[st.tuples(st.just(name)) for name in ("step", "step", "step", "load", "arrive")],
-    st.tuples(
-        st.just("land"),
-        st.sampled_from((None, Unknown("lost"), Transient("08", ""))),
-        st.booleans(),
-    ),
-    st.tuples(st.just("land"), st.just(None), st.just(False)),
-    st.tuples(st.just("mutate"), who, st.sampled_from(("bump", "remove", "fail")), numbers),
-    st.tuples(st.just("tail"), st.sampled_from((1, None))),
-    st.tuples(st.just("read"), who),
-    st.tuples(st.just("reconnect"), who),
-    st.tuples(st.just("squeeze"), st.sampled_from((0, 300, 1 << 20))),
-)
+
+
+def happenings(clients: int) -> Any:
+    """What may happen to so many clients of a node."""
+    who = st.integers(0, clients - 1)
+    mutations = st.tuples(
+        st.just("mutate"), who, st.sampled_from(("bump", "remove", "fail")), numbers
+    )
+    writes = st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2))
+    adds = st.tuples(st.just("add"), who, st.integers(0, 3), st.sampled_from(CALLS))
+    reads = st.tuples(st.just("read"), who)
+    return st.one_of(
+        *(writes, writes, adds, adds, reads, reads, mutations, mutations),
+        st.tuples(st.just("reset"), rows),
+        st.tuples(st.just("remove"), who, st.integers(0, 3)),
+        st.tuples(st.just("authenticate"), who, st.sampled_from((ANN, BOB, None))),
+        *[st.tuples(st.just(name)) for name in ("load", "arrive", "evict", "turn")],
+        *[st.tuples(st.just(name)) for name in ("step", "step", "step", "load", "arrive")],
+        st.tuples(
+            st.just("land"),
+            st.sampled_from((None, Unknown("lost"), Transient("08", ""))),
+            st.booleans(),
+        ),
+        st.tuples(st.just("land"), st.just(None), st.just(False)),
+        st.tuples(st.just("tail"), st.sampled_from((1, None))),
+        st.tuples(st.just("reconnect"), who),
+        st.tuples(st.just("squeeze"), st.sampled_from((0, 300, 1 << 20))),
+    )
+
+
+def crowd_happenings(clients: int) -> Any:
+    """The same, and what makes clients alike: they ask the same and take what they get."""
+    who = st.integers(0, clients - 1)
+    return st.one_of(
+        happenings(clients),
+        st.tuples(st.just("turn")),
+        st.tuples(st.just("turn")),
+        st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2)),
+        st.tuples(st.just("write"), st.lists(rows, min_size=1, max_size=2)),
+        st.tuples(st.just("all_add"), st.integers(0, 3), st.sampled_from(CALLS)),
+        st.tuples(st.just("hear"), who, st.booleans()),
+        st.tuples(st.just("violate"), who),
+    )
 
 
 class Commotion:
-    """Two clients, psql, and a node, each doing what it likes."""
+    """Clients, psql, and a node, each doing what it likes."""
 
     def __init__(self) -> None:
         self.rig = Rig(note(0), note(1, "bob"))
         self.clients = [self.rig.client(identity=ANN, is_parley=True), self.rig.client()]
         self.sent = [0, 0]
+        self.begin()
+
+    def begin(self) -> None:
         self.add(0, 0, CALLS[0])
         self.add(1, 0, CALLS[0])
         self.add(1, 1, CALLS[5])
@@ -1049,6 +1070,10 @@ class Commotion:
         old = self.clients[at]
         old.read()
         old.worker.close()
+        self.come_back(at)
+
+    def come_back(self, at: int) -> None:
+        old = self.clients[at]
         session = f"{SESSION[:-2]}{at}{self.sent[at] % 10}"
         new = self.rig.client(
             session=session,
@@ -1058,18 +1083,82 @@ class Commotion:
         )
         for query_id, call in old.asked[-1].queries.items():
             new.modify((query_id, call))
+        new.is_prompt = old.is_prompt
         self.clients[at] = new
 
 
+class Crowd(Commotion):
+    """Clients that ask the same and take what they get, until something happens to one of them."""
+
+    def begin(self) -> None:
+        kinds = [(ANN, True), (None, False), (ANN, True), (BOB, False), (None, False)]
+        self.clients = [
+            self.rig.client(identity=identity, is_parley=is_parley) for identity, is_parley in kinds
+        ]
+        self.sent = [0] * len(kinds)
+        for client in self.clients:
+            client.is_prompt = True
+        self.all_add(0, CALLS[0])
+        self.all_add(1, CALLS[5])
+        self.rig.run()
+
+    def all_add(self, query_id: int, call: tuple[str, dict[str, Any]]) -> None:
+        for at in range(len(self.clients)):
+            self.add(at, query_id, call)
+
+    def hear(self, at: int, is_prompt: bool) -> None:
+        self.clients[at].is_prompt = is_prompt
+
+    def violate(self, at: int) -> None:
+        """Make a mistake; the worker hears of it a little later."""
+        self.clients[at].read()
+        self.clients[at].connection.close()
+        self.rig.step()
+        assert not any(made.is_transition for made in self.clients[at].worker.outbox)
+        self.clients[at].worker.close()
+        self.come_back(at)
+
+    def check(self) -> None:
+        """Check what must hold of everybody who does not stand alone."""
+        engine = self.rig.engine
+        for client in self.clients:
+            cohort = client.worker.cohort
+            assert client.worker in cohort.members
+            for member in cohort.members:
+                assert member.cohort is cohort
+                assert member.connection.chain is client.connection.chain
+                if len(cohort.members) > 1:
+                    assert member.is_quiet
+                    assert member.connection.client == client.connection.client
+            for query_id, query in cohort.queries.items():
+                assert query.subscribers[id(cohort), query_id] is cohort
+        held = {id(client.worker.cohort) for client in self.clients}
+        for query in engine.live:
+            assert {of for of, _ in query.subscribers} <= held
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(happenings, min_size=30, max_size=60))
+@given(st.lists(crowd_happenings(5), min_size=30, max_size=60))
+def test_whatever_happens_to_one_of_a_crowd_is_its_own_affair(happens: list[Any]) -> None:
+    crowd = Crowd()
+    for name, *details in happens:
+        getattr(crowd, name)(*details)
+        crowd.check()
+    assert_all_is_true(crowd)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(happenings(2), min_size=30, max_size=60))
 def test_whatever_happens_clients_show_what_was_true_at_one_moment_and_end_at_the_newest(
     happens: list[Any],
 ) -> None:
     commotion = Commotion()
     for name, *details in happens:
         getattr(commotion, name)(*details)
+    assert_all_is_true(commotion)
 
+
+def assert_all_is_true(commotion: Commotion) -> None:
     settled(commotion.rig, *commotion.clients)
 
     engine = commotion.rig.engine
@@ -1098,8 +1187,8 @@ def test_a_result_above_what_a_client_may_hold_fails_alone(monkeypatch: pytest.M
     client = rig.client()
     client.add(0, "allOf", owner="ann")
     rig.run()
-    size = len(client.worker._queries[0].result.tail)  # type: ignore[union-attr]
-    monkeypatch.setattr("parley.engine.sync.MAX_HELD_BYTES", size + 10)
+    size = len(client.worker.cohort.queries[0].result.tail)  # type: ignore[union-attr]
+    monkeypatch.setattr("parley.engine.cohort.MAX_HELD_BYTES", size + 10)
 
     client.read()
     client.add(1, "allOf", owner="bob")

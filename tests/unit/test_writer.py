@@ -55,7 +55,11 @@ class Rig:
         self.rounds = 0
         self.written: list[Outgoing] = []
         self.worker: Any = SimpleNamespace(
-            outbox=deque(), is_closed=False, failure=None, written=self.written.append
+            outbox=deque(),
+            is_closed=False,
+            failure=None,
+            written=self.written.append,
+            cohort=SimpleNamespace(pushed_at=0.0),
         )
         outlet = Outlet(self.clock, self._has_room)
         self.writer = SocketWriter(

@@ -62,6 +62,7 @@ class Engine:
         due: subscribers that want a flush in this step.
         later: subscribers that wait for ts to move.
         incarnation: which life of the database memory is of, as clients may see it: opaque text.
+        settled_at: monotonic time at which live queries last began to be run and told.
         stats: counters that the metrics page shows.
         result_bytes: results that are kept for whoever lacks them.
         max_held_result_bytes: above it, the oldest are let go of and run again when needed.
@@ -102,6 +103,7 @@ class Engine:
         self.due: dict[Flushed, None] = {}
         self.later: dict[Flushed, None] = {}
         self.incarnation = ""
+        self.settled_at = clock.monotonic()
         self.stats = Stats()
         self._dirty: deque[LiveQuery] = deque()
         self._identity_paths: set[str] = set()
@@ -261,7 +263,8 @@ class Engine:
 
     def settle(self, budget_s: float) -> bool:
         """Run dirty queries for up to `budget_s`, then flush; return whether to go on at once."""
-        deadline = self._clock.monotonic() + budget_s
+        self.settled_at = self._clock.monotonic()
+        deadline = self.settled_at + budget_s
         while self._dirty:
             query = self._dirty.popleft()
             if query.is_dirty and query.subscribers:

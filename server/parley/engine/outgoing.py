@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 from parley.protocol.framing import text_frame
+
+T = TypeVar("T")
 
 
 class Outgoing:
@@ -33,6 +36,7 @@ class FrameCache:
 
     def __init__(self) -> None:
         self._made: dict[object, Outgoing] = {}
+        self._met: dict[object, Any] = {}
 
     def get(self, key: object, build: Callable[[], list[bytes]]) -> Outgoing:
         """Return the Transition of `key`, built once."""
@@ -41,6 +45,13 @@ class FrameCache:
             found = self._made[key] = Outgoing(tuple(build()), is_transition=True)
         return found
 
+    def meet(self, key: object, who: T) -> T:
+        """Return who took the Transition of `key` last, and let `who` be met next."""
+        before: T = self._met.get(key, who)
+        self._met[key] = who
+        return before
+
     def clear(self) -> None:
         """Forget the tick."""
         self._made.clear()
+        self._met.clear()

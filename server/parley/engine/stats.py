@@ -10,4 +10,6 @@ class Stats:
         self.commits = 0
         self.loads = 0
         self.mutation_runs = 0
+        self.pushed_bytes = 0
+        self.pushed_frames = 0
         self.query_runs = 0

@@ -23,7 +23,7 @@ No I/O and no tasks: calls must not overlap, and frames must be written in the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -76,6 +76,19 @@ class ChainBroken(RuntimeError):
     """We, not the client, were about to break the version chain; the connection must be closed."""
 
 
+class Chain:
+    """Where clients stand: connections that are sent the same Transitions may share one.
+
+    Attributes:
+        sent: end version of the last Transition.
+    """
+
+    __slots__ = ("sent",)
+
+    def __init__(self, sent: StateVersion = ZERO_VERSION) -> None:
+        self.sent = sent
+
+
 class Connection:
     """The protocol state of one socket.
 
@@ -92,7 +105,8 @@ class Connection:
         received_query_set: version of the last ModifyQuerySet received.
         received_identity: number of Authenticates received. One that is then rejected ends the
             connection, so all of them count.
-        sent: end version of the last Transition.
+        chain: where the client stands.
+        on_close: called when nothing may be sent any more.
     """
 
     def __init__(self, client: ClientVersion, clock: Clock) -> None:
@@ -103,9 +117,15 @@ class Connection:
         self.client_clock_skew_ms: int | None = None
         self.received_query_set = 0
         self.received_identity = 0
-        self.sent = ZERO_VERSION
+        self.chain = Chain()
+        self.on_close: Callable[[], object] = lambda: None
         self._clock = clock
         self._query_ids: set[int] = set()
+
+    @property
+    def sent(self) -> StateVersion:
+        """End version of the last Transition."""
+        return self.chain.sent
 
     def receive(self, text: str | bytes) -> ClientMessage:
         """Return the message in a text frame, once it is known to be possible now.
@@ -129,6 +149,7 @@ class Connection:
     def close(self) -> None:
         """Accept and send nothing from now on. May be called again."""
         self.state = State.CLOSED
+        self.on_close()
 
     def stamp(self) -> Stamp | None:
         """Return the clock fields of a Transition written now; None if the client told no clock."""
@@ -149,7 +170,7 @@ class Connection:
         Raises:
             ChainBroken: rules 1, 3 and 4; nothing has changed.
         """
-        start, end = self.sent, StateVersion(query_set, identity, end_ts)
+        start, end = self.chain.sent, StateVersion(query_set, identity, end_ts)
         if self.state is not State.OPEN:
             raise ChainBroken(f"A Transition while the connection is {self.state.value}")
         if not start.query_set <= query_set <= self.received_query_set:
@@ -158,7 +179,7 @@ class Connection:
             raise ChainBroken(f"{end} after {start}: {self.received_identity=}")
         if end_ts < max(start.ts, self.max_observed_timestamp):
             raise ChainBroken(f"{end} after {start}: {self.max_observed_timestamp=}")
-        self.sent = end
+        self.chain.sent = end
         return start, end
 
     def _admit(self, message: ClientMessage) -> None:

@@ -20,7 +20,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 @dataclass(slots=True)
 class Sent:
-    """What has been sent to clients; counted for every frame, so plain numbers."""
+    """What sockets have sent, beside the Transitions that were written at once."""
 
     frames: int = 0
     bytes: int = 0
@@ -72,8 +72,11 @@ class _NodeCollector(Collector):
         )
         yield counter("parley_query_runs", "Runs of queries.", stats.query_runs)
         yield counter("parley_range_loads", "Pieces of ranges asked of Postgres.", stats.loads)
-        yield counter("parley_sent_frames", "Frames sent to clients.", self._sent.frames)
-        yield counter("parley_sent_bytes", "Bytes of these frames.", self._sent.bytes)
+        frames = self._sent.frames + stats.pushed_frames
+        yield counter("parley_sent_frames", "Frames sent to clients.", frames)
+        yield counter(
+            "parley_sent_bytes", "Bytes of these frames.", self._sent.bytes + stats.pushed_bytes
+        )
 
 
 class Metrics:

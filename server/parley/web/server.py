@@ -20,7 +20,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 from websockets.frames import CloseCode
-from websockets.protocol import State
 
 from parley.config import Settings
 from parley.engine.alarm import ALARM
@@ -35,7 +34,6 @@ _MAX_HTTP_PER_ADDRESS: Final = 100
 _GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays below 10 s
 _ABORT_S: Final = 6.0  # in which it closes connections in order
 _BACKLOG: Final = 2048
-_OPEN: Final = State.OPEN  # looked up once: it is asked for with every frame
 _TOO_LONG: Final = "the head of a request may be 16 KiB, and a line of a handshake 8"
 _STATUS_LINES: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
@@ -209,12 +207,8 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     def write_now(self, frames: bytes) -> bool:
         """Write whole frames at once, unless the peer is slow or the connection is ending."""
         transport = self.transport
-        if (
-            self.close_sent
-            or not self.writable.is_set()
-            or self.conn.state is not _OPEN
-            or transport.is_closing()
-        ):
+        # A close frame that came in closes the transport before anything else is done.
+        if self.close_sent or transport.is_closing() or not self.writable.is_set():
             return False
         transport.write(frames)
         return True

@@ -86,6 +86,8 @@ class SyncSocket:
             stall_timeout_s=self._settings.send_stall_timeout_s,
         )
         self._worker = services.node.open(self._connection, self._writer.wake)
+        if wire is not None:
+            self._worker.attach(wire.write_now)
         self._writer.worker = self._worker
         self._wire = wire
         self._is_idle = False

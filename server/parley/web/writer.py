@@ -92,7 +92,6 @@ class SocketWriter:
     Attributes:
         worker: whose outbox is emptied; set before it has any output.
         has_room: set when something was written.
-        sent_at: monotonic time at which.
     """
 
     worker: SyncWorker
@@ -107,7 +106,7 @@ class SocketWriter:
         stall_timeout_s: float,
     ) -> None:
         self.has_room = asyncio.Event()
-        self.sent_at = clock.monotonic()
+        self._sent_at = clock.monotonic()
         self._wire = wire
         self._outlet = outlet
         self._sent = sent
@@ -116,6 +115,11 @@ class SocketWriter:
         self._is_due = asyncio.Event()
         self._is_listed = False
         self._is_slow = True  # until `run` begins, and while it is at work
+
+    @property
+    def sent_at(self) -> float:
+        """Monotonic time at which something was last written."""
+        return max(self._sent_at, self.worker.cohort.pushed_at)
 
     def wake(self) -> None:
         """Write what the worker has, soon."""
@@ -167,7 +171,7 @@ class SocketWriter:
             self._is_due.set()
             return
         outbox.clear()
-        self.sent_at = now
+        self._sent_at = now
         for outgoing in batch:
             self._sent.frames += len(outgoing.frames)
             self._sent.bytes += outgoing.size_bytes
@@ -191,7 +195,7 @@ class SocketWriter:
                 before = left  # a slow link, not a dead one
             except OSError as error:
                 raise Gone(has_stalled=False) from error
-        self.sent_at = self._clock.monotonic()
+        self._sent_at = self._clock.monotonic()
         self._sent.frames += 1
         self._sent.bytes += len(frame)
 
