@@ -143,6 +143,29 @@ def test_queries_that_take_long_leave_room_for_others(
     assert rig.engine.settle(10.0) is False
 
 
+def test_telling_that_takes_long_leaves_room_for_others_and_goes_on_where_it_was(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listeners = [follow(rig, "allOf", owner=str(n)) for n in range(3)]
+    rig.run()
+    for listener in listeners:
+        listener.flushes = 0
+        monkeypatch.setattr(listener, "flush", lambda told=listener: slow(told))
+
+    def slow(told: Listener) -> None:
+        rig.clock.advance(1.0)
+        told.flushes += 1
+
+    rig.engine.due = dict.fromkeys(listeners[1:])
+    assert rig.engine.settle(0.5)
+    rig.engine.due[listeners[0]] = None
+    assert [listener.flushes for listener in listeners] == [0, 1, 0]
+    assert rig.engine.settle(0.5)
+    assert [listener.flushes for listener in listeners] == [0, 1, 1]
+    assert rig.engine.settle(0.5) is False
+    assert [listener.flushes for listener in listeners] == [1, 1, 1]
+
+
 def test_a_result_has_a_limit() -> None:
     rig = Rig(note(1), max_result_bytes=20)
     listener = follow(rig, "allOf", owner="ann")

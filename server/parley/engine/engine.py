@@ -20,6 +20,7 @@ import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from parley.clock import Clock
@@ -262,7 +263,7 @@ class Engine:
         return self.memory.ts != start
 
     def settle(self, budget_s: float) -> bool:
-        """Run dirty queries for up to `budget_s`, then flush; return whether to go on at once."""
+        """Run dirty queries, then flush, for up to `budget_s`; return whether to go on at once."""
         self.settled_at = self._clock.monotonic()
         deadline = self.settled_at + budget_s
         while self._dirty:
@@ -274,8 +275,12 @@ class Engine:
         if self._dirty:
             return True
         due, self.due = self.due, {}
-        for subscriber in due:
+        for number, subscriber in enumerate(due, 1):
             subscriber.flush()
+            if number < len(due) and self._clock.monotonic() > deadline:
+                # Who has waited, goes first.
+                self.due = dict.fromkeys(islice(due, number, None)) | self.due
+                return True
         self.memory.evict()
         self._forget_results()
         # Commits that came while queries were dirty wait for a step of their own.
