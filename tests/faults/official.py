@@ -1,4 +1,4 @@
-"""Official npm clients inside the harness: what passes through their sockets goes to the history.
+"""Official clients inside the harness: what passes through their sockets goes to the history.
 
 They are judged like our own model client: by the oracle, and for what must never come at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import orjson
 
 from tests.faults.history import History
+from tests.support.server import ROOT
 
 JS = Path(__file__).parents[1] / "compat/js"
 PACKAGES = ("convex", "convex-old")
@@ -31,9 +33,11 @@ class OfficialClients:
 
     Attributes:
         numbers: those of its clients; client n signs in as `u<n>`.
+        is_npm: whether they are npm's; else PyPI's.
     """
 
-    def __init__(self, history: History, numbers: range) -> None:
+    def __init__(self, history: History, numbers: range, *, is_npm: bool) -> None:
+        self.is_npm = is_npm
         self.numbers = numbers
         self._history = history
         self._process: asyncio.subprocess.Process | None = None
@@ -44,14 +48,20 @@ class OfficialClients:
     async def start(
         self, package: str, seed: int, think_s: float, urls: Sequence[str], tokens: Sequence[str]
     ) -> None:
-        """Start the process; `urls` and `tokens` are one for each client."""
+        """Start npm's; `urls` and `tokens` are one for each client."""
         arguments = [seed, len(self.numbers), self.numbers.start, think_s * 1000, package]
+        await self._start("node", JS / "faulted.mjs", *arguments, *urls, *tokens)
+
+    async def start_python(self, think_s: float, url: str, token: str) -> None:
+        """Start PyPI's, of which a process has one: it writes, or it watches."""
+        number = self.numbers.start
+        command = [sys.executable, "-m", "tests.faults.pypi", "work" if number % 2 else "watch"]
+        await self._start(*command, number, think_s, url, token)
+
+    async def _start(self, *command: object) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            "node",
-            str(JS / "faulted.mjs"),
-            *map(str, arguments),
-            *urls,
-            *tokens,
+            *map(str, command),
+            cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=MAX_LINE_BYTES,

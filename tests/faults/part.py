@@ -65,10 +65,7 @@ class Part:
         """Do it; return whether everybody came to rest."""
         options = self._options
         self.began = time.monotonic()
-        # New ones each time: what they held before is no concern of theirs.
-        first = self._next_official
-        self._next_official += options.officials
-        officials = OfficialClients(self.people.history, range(first, first + options.officials))
+        officials = self._officials()
         acts: list[Coroutine[Any, Any, None]] = [
             *[user.run(options.schedule) for user in self.people.users],
             *[outsider.run() for outsider in self._outsiders],
@@ -78,8 +75,8 @@ class Part:
         callers = self._callers if options.schedule != "quiet" else []
         calls = [asyncio.create_task(caller.run()) for caller in callers]
         try:
-            if options.officials:
-                await self._start(officials)
+            for group in officials:
+                await self._start(group)
             await asyncio.sleep(1.0)
             self.happened = await run_schedule(
                 options.schedule,
@@ -90,7 +87,8 @@ class Part:
                 options.only,
             )
         except BaseException:
-            await officials.stop()
+            for group in officials:
+                await group.stop()
             raise
         finally:
             for task in work:
@@ -103,26 +101,41 @@ class Part:
             if isinstance(outcome, Exception):
                 raise outcome
         has_settled = await self._converge(officials)
-        await officials.stop()
+        for group in officials:
+            await group.stop()
         return has_settled
 
-    async def _start(self, officials: OfficialClients) -> None:
-        """Start official clients, of the one version or the other, on all nodes."""
-        nodes, seed = self.cluster.nodes, self._options.seed
-        await officials.start(
-            PACKAGES[seed % len(PACKAGES)],
-            seed,
-            self._options.think_s,
-            [nodes[number % len(nodes)].url for number in officials.numbers],
-            [token(f"u{number}") for number in officials.numbers],
-        )
+    def _officials(self) -> list[OfficialClients]:
+        """Return a process of npm's clients, and one for each of PyPI's.
 
-    async def _converge(self, officials: OfficialClients) -> bool:
+        They are new ones each time: what they held before is no concern of theirs.
+        """
+        counts = [self._options.officials] if self._options.officials else []
+        found = []
+        for count in (*counts, *[1] * self._options.pythons):
+            numbers = range(self._next_official, self._next_official + count)
+            self._next_official += count
+            is_npm = bool(counts) and not found
+            found.append(OfficialClients(self.people.history, numbers, is_npm=is_npm))
+        return found
+
+    async def _start(self, group: OfficialClients) -> None:
+        """Start clients, npm's of the one version or the other, on all nodes."""
+        nodes, options = self.cluster.nodes, self._options
+        urls = [nodes[number % len(nodes)].url for number in group.numbers]
+        tokens = [token(f"u{number}") for number in group.numbers]
+        if group.is_npm:
+            package = PACKAGES[options.seed % len(PACKAGES)]
+            await group.start(package, options.seed, options.think_s, urls, tokens)
+        else:
+            await group.start_python(options.think_s, urls[0], tokens[0])
+
+    async def _converge(self, officials: list[OfficialClients]) -> bool:
         """Everybody has an answer to everything and stands at the newest state, soon."""
         healed = time.monotonic()
         history = self.people.history
         tasks = {asyncio.create_task(client.settle()): client for client in self.people.clients}
-        settled = asyncio.create_task(officials.settle())
+        settled = asyncio.create_task(_settle(officials))
         done, late = await asyncio.wait(tasks, timeout=CONVERGE_S)
         self.converged_s = time.monotonic() - healed
         for task in done:
@@ -141,3 +154,7 @@ class Part:
             )
         await asyncio.gather(*late, return_exceptions=True)
         return settled.done() and not late
+
+
+async def _settle(officials: list[OfficialClients]) -> None:
+    await asyncio.gather(*[group.settle() for group in officials])

@@ -80,7 +80,7 @@ def test_a_page_keeps_its_end_and_grows() -> None:
     assert "its end moved" in moved
 
 
-def test_a_page_begins_with_as_many_as_were_asked_for() -> None:
+def test_a_page_begins_with_about_as_many_as_were_asked_for() -> None:
     found = Pages().complaint(rows(1, 2, 3), 7, 0, args(1), page(2, 3, end=at(2)))
 
     assert found == "it began with 2 items, not 1"
