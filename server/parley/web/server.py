@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from parley.config import Settings
 from parley.engine.alarm import ALARM
@@ -236,7 +237,7 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
                 text = b"".join(self.frames).decode()
             except UnicodeDecodeError:
                 self.frames = []
-                if self.conn.state is _OPEN:  # else the peer said goodbye in the same bytes
+                if self.conn.state is State.OPEN:  # else the peer said goodbye in the same bytes
                     self.conn.send_close(CloseCode.INVALID_DATA)
                     self.handle_parser_exception()
                 return
