@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +57,29 @@ PAGES = [
 ]
 
 
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 def code_in(cell: str) -> list[str]:
     """Return what stands in backticks."""
     return re.findall(r"`([^`]+)`", cell)
+
+
+@functools.cache
+def _functions() -> frozenset[str]:
+    """Return all functions below tests, those of classes as `Class.method`."""
+    found = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, _FUNCTIONS):
+                found.add(node.name)
+            elif isinstance(node, ast.ClassDef):
+                found |= {
+                    f"{node.name}.{each.name}" for each in node.body if isinstance(each, _FUNCTIONS)
+                }
+    return frozenset(found)
+
+
+def undefined(names: Iterable[str]) -> list[str]:
+    """Return those that are no function below `tests`, or no `Class.method`."""
+    return [name for name in names if name not in _functions()]
