@@ -12,7 +12,7 @@ import pytest
 
 from parley.engine.alarm import ALARM
 from parley.errors import Internal, LimitExceeded, Unavailable
-from tests.support.app import App, serving
+from tests.support.app import App, identity_of, serving
 from tests.support.chat import person
 
 UNRULY = "tests.support.unruly"
@@ -120,6 +120,21 @@ async def test_a_query_that_never_ends_is_ended_and_others_go_on(dsn: str) -> No
             await app.query("unruly:spin")
 
         assert await app.query("conversations:list") == []
+
+
+# --- signing in
+
+
+async def test_everybody_may_come_back_at_once(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        count = app.node.engine.committer.max_queue + 100
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(
+                *[app.node.signed_in(identity_of(f"user {number}")) for number in range(count)]
+            )
+
+        assert await app.database.fetchval("select count(*) from users") == count
 
 
 # --- pages

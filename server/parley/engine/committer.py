@@ -59,6 +59,7 @@ class Committer:
     """The one lane from mutations to Postgres.
 
     Attributes:
+        max_queue: so many mutations may wait at once.
         min_ts: memory has to reach this before the next batch is run.
     """
 
@@ -75,7 +76,7 @@ class Committer:
         self._memory = memory
         self._run = run
         self._want = want
-        self._max_queue = max_queue
+        self.max_queue = max_queue
         self._max_result_bytes = max_result_bytes
         self._monotonic = monotonic
         self._waiting = WaitingRoom()
@@ -99,7 +100,7 @@ class Committer:
     def is_full(self) -> bool:
         """Whether no more mutations should be taken."""
         ahead = 0 if self._ahead is None else len(self._ahead.entries)
-        return self._waiting.size + ahead >= self._max_queue
+        return self._waiting.size + ahead >= self.max_queue
 
     @property
     def is_idle(self) -> bool:

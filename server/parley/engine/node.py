@@ -103,6 +103,9 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._load_slots = asyncio.Semaphore(max_loads)
+        # When everybody comes back together, most wait here instead of being refused, and leave
+        # room for mutations.
+        self._sign_ins = asyncio.Semaphore(max(1, engine.committer.max_queue // 4))
         self._tasks: set[asyncio.Task[None]] = set()
         self.actions = Actions(
             self, max_args_bytes=max_args_bytes, max_result_bytes=max_result_bytes
@@ -175,7 +178,8 @@ class Node:
         function = self.registry.on_authenticated
         if identity is None or function is None:
             return
-        answer = await self.run_mutation(function.path, {}, identity, internal=True)
+        async with self._sign_ins:
+            answer = await self.run_mutation(function.path, {}, identity, internal=True)
         if isinstance(answer.error, FunctionFailed):
             log.error("on_authenticated failed: %s", answer.error.message)
         elif answer.error is not None:
