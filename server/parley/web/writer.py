@@ -1,6 +1,6 @@
-"""Writes what clients are owed: all that one has in one piece, once per step of the event loop.
+"""Writes what is in outboxes: all that one client is owed in one piece, once per step of the loop.
 
-A frame that a thousand connections get is made once and written to each as it is. Where a peer
+(A Transition with nothing to wait for passes by here: see `engine.cohort`.) Where a peer
 does not keep up, what waits for it goes the slow way: frame by frame, each in its time.
 """
 
