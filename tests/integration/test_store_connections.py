@@ -19,8 +19,9 @@ from parley.store.types import Batch, Committed, LoadRequest, RequestId
 from tests.support.postgres import Cluster
 from tests.support.store import add_user, connected, user_fields, write
 
+# It waits until they are gone: a connection whose end is still on its way is one that breaks later.
 TERMINATE = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
     "WHERE application_name = 'parley' AND datname = current_database()"
 )
 
