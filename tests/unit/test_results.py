@@ -143,6 +143,34 @@ def test_the_limit_is_of_the_whole_result_not_of_its_patch():
     assert patchable(["x" * (MAX_BYTES - 8), 111], before).error is None
 
 
+def long(*items, before=None):
+    ended = Returned([*items, "x" * (64 << 10)])
+    return result_of(ended, None, max_bytes=1 << 20, redact=True, before=before)
+
+
+def test_a_long_result_keeps_its_digest_while_it_is_equal_also_when_forgotten():
+    first = long("a")
+    second = long("b", before=first)
+    assert second.digest != first.digest
+
+    assert long("b", before=second).digest == second.digest
+    assert long("b", before=second.forgotten()).digest == second.digest
+    assert long("c", before=second.forgotten()).digest != second.digest
+
+
+def test_no_two_long_results_share_a_digest_however_they_came_about():
+    first = long("a")
+    failed = result_of(Failed(AppError("no")), None, max_bytes=1 << 20, redact=True, before=first)
+
+    digests = [
+        long("b", before=first).digest,
+        long("c", before=long("a", before=failed)).digest,
+        long("d", before=first).digest,
+    ]
+
+    assert len({first.digest, *digests}) == 4
+
+
 def test_a_forgotten_result_that_comes_again_keeps_its_digest():
     before = patchable(["a", "b" * 50, 2], patchable(["a", "b" * 50]))
 

@@ -151,6 +151,12 @@ class Result:
             self._content = self.digest if self.error is not None else digest_of(self.value)
         return self._content
 
+    def has_value(self, value: bytes) -> bool:
+        """Tell whether this is the value, as wire JSON."""
+        if self.error is not None or self.is_forgotten:
+            return self.content == digest_of(value)
+        return len(value) == self.value_bytes and self.tail.startswith(value, VALUE_AT)
+
     def forgotten(self) -> Result:
         """Return only the digests of it."""
         return Result(self.digest, content=self.content, error=self.error)

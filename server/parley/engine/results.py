@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from typing import Final
 
@@ -12,7 +13,12 @@ from parley.protocol.error_text import error_text
 from parley.protocol.responses import failed_tail
 from parley.values import Patch, diff, encode, encode_tree, tree_of
 
+# To look at all of a longer value costs more than to send it; that it came back to what somebody
+# still holds is then not seen.
+_MAX_DIGESTED: Final = 64 << 10
 _MAX_STEPS: Final = 16  # a client reads that far behind and still gets patches
+
+_serial = itertools.count()
 
 
 def result_of(
@@ -81,11 +87,13 @@ def _steps(before: Result, patch: Patch) -> tuple[Step, ...]:
 
 
 def _whole(value: bytes, tree: object, journal: str | None, before: Result | None) -> Result:
-    content = digest_of(value)
-    # What was before may be known by how it came about.
-    is_same = before is not None and before.digest != content and before.content == content
-    digest = before.digest if before is not None and is_same else content
-    return Result(digest, value=value, content=content, tree=tree, journal=journal)
+    if before is not None and before.has_value(value):
+        digest = before.digest  # perhaps of how it came about
+    elif before is None or len(value) <= _MAX_DIGESTED:
+        digest = digest_of(value)
+    else:
+        digest = b"new %d" % next(_serial)  # nobody holds it yet
+    return Result(digest, value=value, tree=tree, journal=journal)
 
 
 def failure_of(error: FunctionFailed, journal: str | None = None, *, redact: bool) -> Result:
