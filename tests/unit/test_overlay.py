@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -149,3 +150,14 @@ def test_a_write_is_a_record_of_columns() -> None:
     overlay.put("notes", uuid(1), None)
 
     assert overlay.net_writes() == (RowWrite("notes", uuid(1), "delete"),)
+
+
+def test_a_column_that_was_just_dropped_is_null_in_what_was_sent() -> None:
+    overlay, commit = written()
+    [first, *rest] = commit.changes
+    assert first.image is not None
+    fields = json.loads(first.image)
+    del fields["more"]
+    lacking = replace(first, image=json.dumps(fields).encode())
+
+    assert overlay.recognised(replace(commit, changes=(lacking, *rest)), 3, SCHEMA) is not None
