@@ -33,7 +33,8 @@ def memory() -> Memory:
 
 def on_a_flight(memory: Memory) -> tuple[Flight, Gathering]:
     sent = Gathering.on(memory)
-    sent.overlay.put("notes", uuid(1), encode_document(NOTES, note(1))[1])
+    row, document = encode_document(NOTES, note(1))
+    sent.overlay.put("notes", uuid(1), document, row)
     sent.add(entry())
     ahead = Gathering.on(memory, sent.overlay)
     ahead.add(entry())
@@ -92,3 +93,13 @@ def test_nothing_outlives_the_tables_it_was_made_for(memory: Memory) -> None:
 
     assert not gathered.stands_on(memory)
     assert not gathered.catch_up(memory)
+
+
+def test_a_commit_is_not_recognised_once_the_tables_are_others(memory: Memory) -> None:
+    flight, _ = on_a_flight(memory)
+    own = commit(20, 10, 1)
+    assert flight.recognised(own, memory.schema) is not None
+
+    memory.reset(replace(SCHEMA, epoch="2"), 10)
+
+    assert flight.recognised(own, memory.schema) is None

@@ -283,7 +283,7 @@ class Committer:
         self.min_ts = max(self.min_ts, commit.ts)
         answers = [(entry.mutation, entry.answer(commit.ts)) for entry in flight.gathered.entries]
         self._unanswered.append((commit.ts, answers))
-        known = flight.recognised(commit)
+        known = flight.recognised(commit, self._memory.schema)
         if known is None:
             self._forget_ahead()
         elif self._ahead is not None:

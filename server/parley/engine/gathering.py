@@ -103,8 +103,13 @@ class Flight:
     gathered: Gathering
     is_of_another_past: bool = False
 
-    def recognised(self, commit: Commit) -> Commit | None:
-        """Return the commit with its documents, if it is just what was sent; see `Overlay`."""
+    def recognised(self, commit: Commit, schema: Schema) -> Commit | None:
+        """Return the commit with its documents, if it is just what was sent; see `Overlay`.
+
+        Never where the tables are others by now: a new column may have a default.
+        """
+        if self.gathered.schema is not schema:
+            return None
         if not self.batch.must_commit:
             return commit
         gathered, writes = self.gathered, len(self.batch.writes)
