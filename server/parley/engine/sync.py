@@ -38,6 +38,10 @@ MAX_WAITING_BYTES: Final = 8 << 20
 _REFUSED_FACTOR: Final = 2  # so many times the allowed queries get at least a refusal each
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class SyncWorker:
     """The engine's side of one connection; fulfils `cohort.Member`.
 
@@ -170,6 +174,8 @@ class SyncWorker:
         self.connection.close()
         self.cohort.leave(self)
         self._mutations.clear()
+        # So that it goes at once, not with the next look for cycles, which may be hours away.
+        self.connection.on_close = self._has_output = _nothing
 
     # --- from the socket
 

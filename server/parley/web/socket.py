@@ -133,6 +133,8 @@ class SyncSocket:
             ended = stopped if self._stop in done else _how(done)
         finally:
             self._is_idle = False
+            if self._wire is not None:
+                self._wire.take = _refuse  # holds us no longer
             self._worker.close()
             self._services.sockets.discard(self)
             self._services.admission.leave(self._address, self._user, is_silent=self._is_silent)
@@ -328,6 +330,10 @@ class SyncSocket:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._watch.wait()
+
+
+def _refuse(_text: str) -> bool:
+    return False
 
 
 def _how(done: set[asyncio.Future[None]]) -> _Ended:
