@@ -42,11 +42,28 @@ class Watcher:
         self._number = number
         self._think_s = think_s
         self._rng = random.Random(number)
-        self._client = ConvexClient(url)
-        self._client.set_auth(token)
+        self._url = url
+        self._token = token
+        self._client = self._connected()
+
+    def _connected(self) -> ConvexClient:
+        client = ConvexClient(self._url)
+        client.set_auth(self._token)
+        return client
 
     async def watch(self) -> None:
         """Print all that is shown; until cancelled."""
+        while True:
+            try:
+                await self._watch_all()
+            except Exception as error:
+                # It has panicked, as it may when its connection is cut again and again. An app can
+                # only begin anew.
+                if str(error) != "channel closed":
+                    raise
+                self._client = self._connected()
+
+    async def _watch_all(self) -> None:
         held = [self._client.subscribe(path, args) for path, args in WATCHED]
         asked = {each.id: query for each, query in zip(held, WATCHED, strict=True)}
         async for shown in self._client.watch_all():
