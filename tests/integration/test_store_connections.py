@@ -118,6 +118,27 @@ async def test_a_healthy_listener_hears_itself_and_stays(
     assert not done
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_listener_can_be_ended_in_the_moment_in_which_it_hears_itself(turns: int) -> None:
+    heard = asyncio.Event()
+
+    async def probe() -> None:
+        while True:
+            await listen._happens(heard, 10)
+            heard.clear()
+
+    probing = asyncio.create_task(probe())
+    await asyncio.sleep(0.01)
+    heard.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    probing.cancel()
+
+    done, _ = await asyncio.wait([probing], timeout=1)
+    assert done
+
+
 async def test_reads_and_commits_survive_the_loss_of_every_connection(
     psql: Any, store: PostgresStore
 ) -> None:

@@ -100,6 +100,8 @@ class Listener:
 
 
 async def _happens(event: asyncio.Event, within_s: float) -> bool:
+    # Not `wait_for`: Python 3.11's loses a cancellation that comes with the end of the time.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            await event.wait()
     return event.is_set()
