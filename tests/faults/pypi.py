@@ -13,7 +13,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -44,6 +44,7 @@ class Watcher:
         self._rng = random.Random(number)
         self._url = url
         self._token = token
+        self._count = 0
         self._client = self._connected()
 
     def _connected(self) -> ConvexClient:
@@ -53,9 +54,16 @@ class Watcher:
 
     async def watch(self) -> None:
         """Print all that is shown; until cancelled."""
+        await self._again_and_again(self._watch)
+
+    async def work(self) -> None:
+        """Write, and look at what is not watched; until cancelled."""
+        await self._again_and_again(self._work)
+
+    async def _again_and_again(self, act: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._watch_all()
+                await act()
             except Exception as error:
                 # It has panicked, as it may when its connection is cut again and again. An app can
                 # only begin anew.
@@ -63,7 +71,7 @@ class Watcher:
                     raise
                 self._client = self._connected()
 
-    async def _watch_all(self) -> None:
+    async def _watch(self) -> None:
         held = [self._client.subscribe(path, args) for path, args in WATCHED]
         asked = {each.id: query for each, query in zip(held, WATCHED, strict=True)}
         async for shown in self._client.watch_all():
@@ -79,12 +87,10 @@ class Watcher:
     def _note(self, shown: list[tuple[str, Mapping[str, Any], Any]], **more: Any) -> None:
         emit("read", how="pypi", c=self._number, w=time.time(), q=shown, **more)
 
-    async def work(self) -> None:
-        """Write, and look at what is not watched; until cancelled."""
-        count = 0
+    async def _work(self) -> None:
         while True:
-            count += 1
-            value = self._number * 1_000_000 + count
+            self._count += 1
+            value = self._number * 1_000_000 + self._count
             topic = f"topic{self._rng.randrange(6)}"
             args = {"topic": topic, "value": value}
             emit("call", how="pypi", c=self._number, f="app:post", a=args)
