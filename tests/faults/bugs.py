@@ -180,18 +180,18 @@ def _ack_before() -> None:
     """The answer goes out before the commit."""
     from parley.engine.node import Node
 
-    commit = Node._commit
+    land = Node._land
 
-    async def early(self: Any, batch: Any) -> None:
+    async def early(self: Any, batch: Any, commit: Any) -> None:
         flight = self.engine.committer._flight
         for entry in flight.gathered.entries:
             entry.mutation.answer(entry.answer(self.engine.memory.ts + 1))
             entry.mutation.answer = lambda _: None
         self.wake()
         await asyncio.sleep(0.01)
-        await commit(self, batch)
+        await land(self, batch, commit)
 
-    _swap(Node, "_commit", early)
+    _swap(Node, "_land", early)
 
 
 @_bug("no-empty-transition")

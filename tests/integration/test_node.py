@@ -12,6 +12,9 @@ import pytest
 
 from parley.engine.alarm import ALARM
 from parley.errors import Internal, LimitExceeded, Unavailable
+from parley.store import sql
+from parley.store.pool import StoreConnection
+from parley.store.types import Batch
 from tests.support.app import App, identity_of, serving
 from tests.support.chat import person
 
@@ -207,3 +210,37 @@ async def test_results_above_the_budget_are_let_go_of_and_run_again_for_whoever_
         app.node.wake()
         await asyncio.sleep(0)
         assert app.node.engine.result_bytes == 0
+
+
+# --- committing
+
+
+async def test_a_batch_goes_out_before_the_next_step_however_many_wake_the_node(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        alice = await app.sign_in("alice")
+        events: list[str] = []
+        store, advance, fetch = app.node._store, app.node._advance, StoreConnection.fetch
+
+        def stepped() -> None:
+            events.append("step")
+            advance()
+
+        async def fetched(connection: StoreConnection, statement: str, *args: object) -> object:
+            if statement == sql.COMMIT:
+                events.append("sent")
+            return await fetch(connection, statement, *args)
+
+        def commit(batch: Batch) -> object:
+            app.node.wake()
+            asyncio.get_running_loop().call_soon(app.node.wake)
+            return type(store).commit(store, batch)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(app.node, "_advance", stepped)
+        monkeypatch.setattr(StoreConnection, "fetch", fetched)
+        monkeypatch.setattr(store, "commit", commit)
+        await app.mutation("conversations:create", {}, alice)
+
+        sent = events.index("sent")
+        assert events[: sent + 2] == ["step", "sent", "step"]

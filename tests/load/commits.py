@@ -18,10 +18,10 @@ import uvloop
 
 from parley.store.migrations import migrate
 from parley.store.postgres import PostgresStore
-from parley.store.rows import encode_row
+from parley.store.rows import encode_document
 from parley.store.tables import Schema
 from parley.store.types import Batch, BatchEntry, Committed, RequestId, RowWrite
-from tests.load import servers
+from tests.load import databases
 
 SIZES = (1, 16, 64, 256)
 ROUNDS = 12
@@ -58,7 +58,7 @@ def add_messages(
             },
         }
         for table, kind in (("conversations", "update"), ("messages", "insert")):
-            row = encode_row(schema.tables[table], fields[table])
+            row, _ = encode_document(schema.tables[table], fields[table])
             writes.append(RowWrite(table, fields[table]["_id"], kind, row))  # type: ignore[arg-type]
         reads = frozenset({f"users/{user}", f"conversations/{conversation}", f"messages/{message}"})
         request = RequestId(user, f"session of {user}", number)
@@ -113,7 +113,7 @@ async def run(dsn: str, sizes: tuple[int, ...]) -> None:
 def main() -> None:
     """Measure on a fresh server with fsync on."""
     sizes = tuple(map(int, sys.argv[1:])) or SIZES
-    with servers.running_postgres(is_system=False) as postgres:
+    with databases.running_postgres(is_system=False) as postgres:
         uvloop.run(run(postgres.dsn, sizes))
 
 

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.load import commits
 from tests.load.databases import ACCOUNTS
 from tests.load.goals import GOALS, Goal, Verdict, judged, least, most
 from tests.load.meters import Audience, percentile_ms
@@ -147,3 +148,14 @@ def test_hot_accounts_get_their_share_and_nobody_pays_themselves() -> None:
     assert all(each["sourceId"] != each["targetId"] for each in transfers)
     assert all(1 <= side <= ACCOUNTS for side in sides)
     assert 0.78 < hot < 0.83
+
+
+async def test_the_cost_of_a_commit_is_told_for_each_size(
+    dsn: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "ROUNDS", 1)
+
+    await commits.measure(dsn, (1, 3))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "3"]

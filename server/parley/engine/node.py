@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
+_TURNS_TO_SEND: Final = 2
 _RETRY_S: Final = 0.2
 
 
@@ -100,6 +101,7 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._group: asyncio.TaskGroup | None = None
         self._is_scheduled = False
+        self._is_sending = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._load_slots = asyncio.Semaphore(max_loads)
@@ -329,6 +331,8 @@ class Node:
 
     def _step(self) -> None:
         self._is_scheduled = False
+        if self._is_sending:
+            return  # `_let_send` wakes
         try:
             self._advance()
         except Exception as error:
@@ -340,6 +344,8 @@ class Node:
         self._send_batch()
         for request in self.engine.take_loads():
             self.spawn(partial(self._load, request), "load")
+        if self._is_sending:
+            return
         is_busy = self.engine.settle(_SLICE_S)
         for request in self.engine.take_loads():
             self.spawn(partial(self._load, request), "load")
@@ -356,7 +362,20 @@ class Node:
             return
         batch = self.engine.next_batch()
         if batch is not None:
-            self.spawn(partial(self._commit, batch), "commit")
+            self._is_sending = True
+            self.spawn(self._let_send, "let send")
+            self.spawn(partial(self._land, batch, self._store.commit(batch)), "commit")
+
+    async def _let_send(self) -> None:
+        """Take no step until the batch is out, so that Postgres works while we do.
+
+        The store's task writes it in the next turn of the event loop, which reaches the socket when
+        that turn ends: after a step, if there is one in it.
+        """
+        for _ in range(_TURNS_TO_SEND):
+            await asyncio.sleep(0)
+        self._is_sending = False
+        self.wake()
 
     def _set_timer(self) -> None:
         at = self.engine.committer.next_wake()
@@ -374,10 +393,10 @@ class Node:
 
     # --- I/O
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _land(self, batch: Batch, commit: Awaitable[BatchOutcome]) -> None:
         outcome: BatchOutcome
         try:
-            outcome = await self._store.commit(batch)
+            outcome = await commit
         except DatabaseDown as error:
             outcome = Transient("08001", error.message)
         except Exception as error:

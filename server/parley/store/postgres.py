@@ -296,10 +296,10 @@ class PostgresStore:
 
     # --- commits
 
-    async def commit(self, batch: Batch) -> BatchOutcome:
-        """Commit a batch in one call.
+    def commit(self, batch: Batch) -> Awaitable[BatchOutcome]:
+        """Begin to commit a batch, in one call; return what its outcome can be awaited of.
 
-        Runs as a task of its own: cancelling the caller leaves the commit to end by itself.
+        Runs as a task of its own: cancelling who waits leaves the commit to end by itself.
 
         Raises:
             DatabaseDown: no connection to our database could be had; nothing was sent.
@@ -307,7 +307,7 @@ class PostgresStore:
         task = asyncio.create_task(self._commit(batch), name="commit batch")
         self._commits.add(task)
         task.add_done_callback(self._commits.discard)
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
 
     async def _commit(self, batch: Batch) -> BatchOutcome:
         arguments = batch_arguments(batch)

@@ -248,8 +248,8 @@ class Store(Protocol):
         """Read a piece of a range and the ts it is true at, in one snapshot."""
         ...
 
-    async def commit(self, batch: Batch) -> BatchOutcome:
-        """Commit a batch in one call. Cancelling the caller does not cancel the commit."""
+    def commit(self, batch: Batch) -> Awaitable[BatchOutcome]:
+        """Begin to commit a batch, in one call. Cancelling who waits does not cancel the commit."""
         ...
 
     async def read_log(self, after_ts: int) -> LogSlice:
