@@ -121,6 +121,12 @@ GOALS = (
         ("node ws, sustained", "pushes_per_cpu_s"),
         1.2,
     ),
+    least(
+        "changes seen per core / Node ws, sustained",
+        ("push, sustained", "seen_changes_per_cpu_s"),
+        ("node ws, sustained", "seen_changes_per_cpu_s"),
+        1.2,
+    ),
     *(
         least(
             f"contended transfers {clients} / uncontended",
