@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -14,7 +14,7 @@ from parley.engine.alarm import ALARM
 from parley.errors import Internal, LimitExceeded, Unavailable
 from parley.store import sql
 from parley.store.pool import StoreConnection
-from parley.store.types import Batch
+from parley.store.types import Batch, LoadRequest, LoadResult
 from tests.support.app import App, identity_of, serving
 from tests.support.chat import person
 
@@ -244,3 +244,31 @@ async def test_a_batch_goes_out_before_the_next_step_however_many_wake_the_node(
 
         sent = events.index("sent")
         assert events[: sent + 2] == ["step", "sent", "step"]
+
+
+# --- loading
+
+
+async def test_pieces_that_wait_are_loaded_together_and_one_that_cannot_be_had_fails_alone(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        alice = await app.sign_in("alice")
+        rooms = [await app.mutation("conversations:create", {}, alice) for _ in range(20)]
+        store, load = app.node._store, app.node._store.load
+        sizes: list[int] = []
+
+        async def loaded(requests: Sequence[LoadRequest]) -> list[LoadResult]:
+            sizes.append(len(requests))
+            if any(rooms[7] in request.prefix for request in requests):
+                raise RuntimeError("unreadable")
+            return await load(requests)
+
+        app.node.engine.reset(app.node.engine.memory.schema, app.node.engine.memory.ts)
+        monkeypatch.setattr(store, "load", loaded)
+        calls = [("conversations:get", {"conversationId": room}) for room in rooms]
+        answers = await app.node.query([(path, args) for path, args in calls], alice)
+
+        failed = [n for n, result in enumerate(answers.results) if result.error is not None]
+        assert failed == [7]
+        assert max(sizes) > 1

@@ -89,7 +89,7 @@ async def test_only_the_log_is_read_of_a_database_that_is_not_ours(
         whole = LoadRequest("users", "by_creation_time", (), START, END, "asc", 1)
         calls: list[Any] = [
             store.head,
-            lambda: store.load(whole),
+            lambda: store.load([whole]),
             lambda: store.find_settled([RequestId("i", "s", 1)]),
             lambda: store.commit(Batch(head, (), ())),
             store.trim,

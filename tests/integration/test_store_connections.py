@@ -196,10 +196,11 @@ async def test_a_read_that_meets_a_lock_is_down_for_now(dsn: str, psql: Any) -> 
             with pytest.raises(DatabaseDown):
                 await store.read_log(0)
             with pytest.raises(DatabaseDown):
-                await store.load(whole)
+                await store.load([whole])
             with pytest.raises(DatabaseDown):
                 await store.find_settled([request])
-        assert (await store.load(whole)).images == ()
+        [loaded] = await store.load([whole])
+        assert loaded.images == ()
 
 
 @pytest.mark.parametrize(

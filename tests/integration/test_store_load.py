@@ -79,8 +79,8 @@ class Database:
 
     async def load(self, request: LoadRequest) -> list[str]:
         """Return the ids of a request's rows, in order."""
-        sql, parameters = build_load(self.table, request)
-        [row] = await self.connection.fetch(sql, *parameters)
+        sql, values = build_load(self.table, request)
+        [row] = await self.connection.fetch(sql, *([value] for value in values))
         return [json.loads(image)["id"] for image in row["images"]]
 
 
@@ -202,14 +202,14 @@ async def test_a_document_comes_back_from_postgres_as_it_was_shown_before_the_co
 
 async def test_indexes_are_used_and_the_rows_come_sorted_out_of_them(database: Database) -> None:
     request = LoadRequest("things", "by_owner", ((0, "o"),), Cut(("n",), 1), END, "desc", 10)
-    sql, parameters = build_load(database.table, request)
+    sql, values = build_load(database.table, request)
 
     await database.connection.execute("SET LOCAL enable_seqscan = off")
-    plan = await database.connection.fetch(f"EXPLAIN {sql}", *parameters)
+    plan = await database.connection.fetch(f"EXPLAIN {sql}", *([value] for value in values))
 
     text = "\n".join(row[0] for row in plan)
     assert "Index Scan Backward using things_by_owner" in text
-    assert "Index Cond: ((owner = 'o'::text) AND" in text
+    assert "Index Cond: ((owner = q.p1) AND" in text
     assert "Sort" not in text
 
 
@@ -217,13 +217,54 @@ async def test_a_load_says_as_of_which_commit_it_is_true(dsn: str) -> None:
     async with connected(dsn) as connection, await PostgresStore.connect(dsn) as store:
         await add_user(connection)
 
-        loaded = await store.load(
-            LoadRequest("users", "by_supabase_id", ("alice",), START, END, "asc", 5)
+        [loaded] = await store.load(
+            [LoadRequest("users", "by_supabase_id", ("alice",), START, END, "asc", 5)]
         )
 
         [*_, last] = await all_commits(store)
         assert loaded.ts == last.ts
         assert loaded.images == (last.changes[0].image,)
+
+
+@HYPOTHESIS
+@given(things=st.lists(THING, max_size=8, unique_by=lambda t: t["_id"]), data=st.data())
+async def test_pieces_of_one_shape_that_are_read_together_are_what_each_is_alone(
+    database: Database, things: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    await database.fill(things)
+    owners = data.draw(st.lists(TEXTS, min_size=1, max_size=5))
+    limits = data.draw(st.lists(st.integers(1, 4), min_size=len(owners), max_size=len(owners)))
+    requests = [
+        LoadRequest("things", "by_owner", ((0, owner),), START, END, "desc", limit)
+        for owner, limit in zip(owners, limits, strict=True)
+    ]
+    built = [build_load(database.table, request) for request in requests]
+
+    [statement] = {statement for statement, _ in built}
+    columns = zip(*(values for _, values in built), strict=True)
+    together = await database.connection.fetch(statement, *map(list, columns))
+
+    found = [[json.loads(image)["id"] for image in row["images"]] for row in together]
+    assert found == [await database.load(request) for request in requests]
+
+
+async def test_pieces_of_any_shapes_are_read_in_one_call(dsn: str) -> None:
+    async with connected(dsn) as connection, await PostgresStore.connect(dsn) as store:
+        alice = await add_user(connection)
+        await connection.execute(
+            "INSERT INTO conversations (user_id) VALUES ($1::text::uuid), ($1::text::uuid)", alice
+        )
+        nobody = str(UUID(int=0))
+        requests = [
+            LoadRequest("users", "by_id", (alice,), START, END, "asc", 2),
+            LoadRequest("conversations", "by_user", (nobody,), START, END, "asc", 5),
+            LoadRequest("users", "by_id", (nobody,), START, END, "asc", 2),
+            LoadRequest("conversations", "by_user", (alice,), START, END, "asc", 5),
+        ]
+
+        loaded = {result.request: len(result.images) for result in await store.load(requests)}
+
+        assert [loaded[request] for request in requests] == [1, 0, 0, 2]
 
 
 async def test_times_beyond_the_calendar_of_python_lie_outside_all_rows(dsn: str) -> None:
@@ -235,8 +276,8 @@ async def test_times_beyond_the_calendar_of_python_lie_outside_all_rows(dsn: str
         )
         between = (Cut((-(10**18),), 1), Cut((10**18,), -1))
 
-        loaded = await store.load(
-            LoadRequest("conversations", "by_user_updated", (user,), *between, "asc", 5)
+        [loaded] = await store.load(
+            [LoadRequest("conversations", "by_user_updated", (user,), *between, "asc", 5)]
         )
 
         assert len(loaded.images) == 1

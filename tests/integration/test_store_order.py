@@ -67,7 +67,7 @@ async def test_a_loaded_range_is_what_the_log_says_at_its_ts(dsn: str) -> None:
 
         loads: list[LoadResult] = []
         while len({load.ts for load in loads}) < ROUNDS:
-            loads.append(await store.load(request))
+            loads += await store.load([request])
         done.set()
         await asyncio.gather(*writers)
 

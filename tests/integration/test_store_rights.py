@@ -76,8 +76,8 @@ async def test_a_role_without_superuser_serves(roles: Roles, role: str) -> None:
         user = user_fields()
 
         outcome = await commit(store, write(schema, "insert", "users", user))
-        loaded = await store.load(
-            LoadRequest("users", "by_id", (user["_id"],), START, END, "asc", 1)
+        [loaded] = await store.load(
+            [LoadRequest("users", "by_id", (user["_id"],), START, END, "asc", 1)]
         )
         found = await store.read_log(0)
         lost = await store.listen(lambda ts: None)
@@ -179,4 +179,4 @@ async def test_row_security_that_would_hide_rows_is_an_error_and_not_a_gap(roles
         await owner.execute("ALTER TABLE users ENABLE ROW LEVEL SECURITY")
 
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await store.load(any_row)
+            await store.load([any_row])

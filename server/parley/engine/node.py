@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -54,6 +55,8 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _TURNS_TO_SEND: Final = 2
+_MAX_PIECES: Final = 32  # of ranges, loaded together
+_MAX_LOADED_ROWS: Final = 65_536  # at most, of pieces loaded together
 _RETRY_S: Final = 0.2
 
 
@@ -104,7 +107,9 @@ class Node:
         self._is_sending = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._load_slots = asyncio.Semaphore(max_loads)
+        self._max_loads = max_loads
+        self._loaders = 0
+        self._to_load: deque[LoadRequest] = deque()
         # When everybody comes back together, most wait here instead of being refused, and leave
         # room for mutations.
         self._sign_ins = asyncio.Semaphore(max(1, engine.committer.max_queue // 4))
@@ -342,13 +347,11 @@ class Node:
         if self.engine.advance():
             self.follower.moved()
         self._send_batch()
-        for request in self.engine.take_loads():
-            self.spawn(partial(self._load, request), "load")
+        self._load_missing()
         if self._is_sending:
             return
         is_busy = self.engine.settle(_SLICE_S)
-        for request in self.engine.take_loads():
-            self.spawn(partial(self._load, request), "load")
+        self._load_missing()
         self._cache.clear()
         self.follower.want(self.engine.committer.min_ts)
         if is_busy:
@@ -420,21 +423,50 @@ class Node:
         self.engine.committer.looked_up(settled, head)
         self.wake()
 
-    async def _load(self, request: LoadRequest) -> None:
-        async with self._load_slots:
-            while True:
-                try:
-                    result = await self._store.load(request)
-                    break
-                except DatabaseDown:
-                    await asyncio.sleep(_RETRY_S)
-                except Exception as error:
-                    log.exception("loading %s/%s failed", request.table, request.index)
-                    self.engine.load_failed(request, Internal(f"cannot load rows: {error}"))
-                    self.wake()
+    def _load_missing(self) -> None:
+        """Let what the engine lacks be loaded; what finds all loaders at work goes together."""
+        self._to_load.extend(self.engine.take_loads())
+        while self._to_load and self._loaders < self._max_loads:
+            self._loaders += 1
+            self.spawn(partial(self._load, self._next_loads()), "load")
+
+    def _next_loads(self) -> list[LoadRequest]:
+        """Take pieces that are loaded together: many small ones, or few that may be large."""
+        loads: list[LoadRequest] = []
+        rows = 0
+        while self._to_load and len(loads) < _MAX_PIECES:
+            rows += self._to_load[0].limit
+            if loads and rows > _MAX_LOADED_ROWS:
+                break
+            loads.append(self._to_load.popleft())
+        return loads
+
+    async def _load(self, requests: list[LoadRequest]) -> None:
+        while requests:
+            await self._load_together(requests)
+            requests = self._next_loads()
+        self._loaders -= 1
+
+    async def _load_together(self, requests: list[LoadRequest]) -> None:
+        while True:
+            try:
+                results = await self._store.load(requests)
+                break
+            except DatabaseDown:
+                await asyncio.sleep(_RETRY_S)
+            except Exception as error:
+                if len(requests) > 1:  # only who asked for what cannot be had shall hear of it
+                    for request in requests:
+                        await self._load_together([request])
                     return
-        self.engine.loaded(result)
-        self.follower.want(result.ts)
+                [request] = requests
+                log.exception("loading %s/%s failed", request.table, request.index)
+                self.engine.load_failed(request, Internal(f"cannot load rows: {error}"))
+                self.wake()
+                return
+        for result in results:
+            self.engine.loaded(result)
+        self.follower.want(max(result.ts for result in results))
         self.wake()
 
     def spawn(self, work: Work, name: str) -> None:

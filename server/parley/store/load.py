@@ -1,9 +1,9 @@
-"""Reading a piece of a range: the SQL for a `LoadRequest`, and its parameters.
+"""Reading pieces of ranges: the SQL for a `LoadRequest`, and its parameters.
 
 Rows come in the order that `tables.Table.position` gives them in memory: index columns ascending,
 NULLS LAST, text COLLATE "C", then creation time, then id. Parameters are order values turned back
-into what asyncpg sends. The text of a statement depends on the request's shape only, so asyncpg
-keeps it prepared.
+into what asyncpg sends. The text of a statement depends on the request's shape only: asyncpg keeps
+it prepared, and it reads any number of pieces of that shape.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ _SQL_TYPES: Final = {
 
 
 def build_load(table: Table, request: LoadRequest) -> tuple[str, list[Any]]:
-    """Return one statement, and its parameters, that reads head ts and images in one snapshot.
+    """Return the statement for requests like this one, and the values of this one.
 
-    It gives one row: `head` (ts) and `images` (array of JSON texts, in the request's order).
+    Each parameter of the statement is an array, with a value for each request. It gives a row for
+    each, in their order: `head` (ts) and `images` (array of JSON texts, in the request's order),
+    all in one snapshot.
     """
     builder = _Builder()
     columns = _columns(table, request.index)
@@ -50,8 +52,8 @@ def build_load(table: Table, request: LoadRequest) -> tuple[str, list[Any]]:
     # Names come from the catalog, values are parameters.
     rows = f"SELECT to_jsonb(t)::text FROM {table.sql_name} t{where}"  # noqa: S608
     head = "SELECT max(ts) FROM parley.log_tx"
-    sql = f"SELECT ({head}) AS head, ARRAY({rows} ORDER BY {order} LIMIT {limit}) AS images"
-    return sql, builder.parameters
+    piece = f"({head}) AS head, ARRAY({rows} ORDER BY {order} LIMIT {limit}) AS images"
+    return f"SELECT {piece} FROM {builder.requests} ORDER BY q.place", builder.values  # noqa: S608
 
 
 def _columns(table: Table, index_name: str) -> list[Column]:
@@ -75,14 +77,23 @@ def _order(column: Column, order: str) -> str:
 
 
 class _Builder:
-    """Collects parameters while it writes conditions."""
+    """Collects values while it writes conditions on them."""
 
     def __init__(self) -> None:
-        self.parameters: list[Any] = []
+        self.values: list[Any] = []
+        self._types: list[str] = []
+
+    @property
+    def requests(self) -> str:
+        """What the conditions take their values from: a row for each request."""
+        arrays = ", ".join(f"${n}::{name}[]" for n, name in enumerate(self._types, 1))
+        columns = ", ".join(f"p{n}" for n in range(1, len(self._types) + 1))
+        return f"unnest({arrays}) WITH ORDINALITY q ({columns}, place)"
 
     def parameter(self, value: Any, sql_type: str) -> str:
-        self.parameters.append(value)
-        return f"${len(self.parameters)}::{sql_type}"
+        self.values.append(value)
+        self._types.append(sql_type)
+        return f"q.p{len(self.values)}"
 
     def value(self, column: Column, order_value: Any) -> str:
         return self.parameter(to_parameter(column, order_value), _SQL_TYPES[column.type])

@@ -120,11 +120,21 @@ class PostgresStore:
 
     # --- reads
 
-    async def load(self, request: LoadRequest) -> LoadResult:
-        """Read a piece of a range and the ts it is true at, in one snapshot."""
-        statement, parameters = build_load(self._schema.tables[request.table], request)
-        [row], _ = await self._read(statement, *parameters)
-        return LoadResult(request, row["head"], tuple(image.encode() for image in row["images"]))
+    async def load(self, requests: Sequence[LoadRequest]) -> list[LoadResult]:
+        """Read pieces of ranges, each with the ts it is true at; alike ones in one statement."""
+        alike: dict[str, list[tuple[LoadRequest, list[Any]]]] = {}
+        for request in requests:
+            statement, values = build_load(self._schema.tables[request.table], request)
+            alike.setdefault(statement, []).append((request, values))
+        results = []
+        for statement, asked in alike.items():
+            columns = zip(*(values for _, values in asked), strict=True)
+            rows, _ = await self._read(statement, *map(list, columns))
+            results += [
+                LoadResult(request, row["head"], tuple(image.encode() for image in row["images"]))
+                for (request, _), row in zip(asked, rows, strict=True)
+            ]
+        return results
 
     async def read_log(self, after_ts: int) -> LogSlice:
         """Read the commits after `after_ts`, oldest first; about `MAX_LOG_ROWS` rows at most.

@@ -244,8 +244,8 @@ BatchOutcome = Committed | Conflicted | Busy | AlreadySettled | Refused | Transi
 class Store(Protocol):
     """What the engine's node needs of Postgres. Every method may raise `DatabaseDown`."""
 
-    async def load(self, request: LoadRequest) -> LoadResult:
-        """Read a piece of a range and the ts it is true at, in one snapshot."""
+    async def load(self, requests: Sequence[LoadRequest]) -> list[LoadResult]:
+        """Read pieces of ranges, each in one snapshot with the ts it is true at, in any order."""
         ...
 
     def commit(self, batch: Batch) -> Awaitable[BatchOutcome]:
