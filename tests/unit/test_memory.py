@@ -395,3 +395,15 @@ def test_a_late_load_minds_only_changes_of_its_own_table() -> None:
 
     assert memory.install(result) is Installed.DONE
     assert ids(read_all(memory)) == [uuid(1)]
+
+
+def test_what_was_loaded_is_kept_as_it_is_sent_until_somebody_reads_it() -> None:
+    store, memory = filled(note(1), note(2))
+    memory.install(store.load(read_all(memory)))
+
+    found = read_all(memory)
+    assert isinstance(found, Found)
+    assert [document._fields for document in found.documents] == [None, None]
+    assert found.documents[0]["owner"] == "ann"
+    assert found.documents[0]._fields is not None
+    assert found.documents[1]._fields is None

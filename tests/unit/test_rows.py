@@ -249,6 +249,26 @@ def test_what_is_written_is_what_is_shown(fields: dict[str, Any]) -> None:
     assert encode_document(TABLE, fields)[1] == fields
 
 
+def typed(value: Any) -> Any:
+    """Return a value with the types of all that is in it."""
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [typed(item) for item in value]
+    return type(value), value
+
+
+@given(fields=FIELDS)
+def test_a_document_that_kept_only_its_json_has_the_same_fields(fields: dict[str, Any]) -> None:
+    _, document = encode_document(TABLE, fields)
+    before = typed(dict(document.fields))
+
+    document.fold()
+
+    assert typed(dict(document.fields)) == before
+    assert document == encode_document(TABLE, fields)[1]
+
+
 def test_a_document_has_the_json_it_will_have_when_it_comes_back() -> None:
     fields = {**BASE, "_creationTime": 5.0, "extra": {"b": 1, "a": 1e22}}
 

@@ -13,7 +13,7 @@ from parley.functions.context import Entropy
 from parley.functions.registry import Function, Registry
 from parley.identity import Identity
 from parley.store.types import RequestId
-from parley.values import decode, encode
+from parley.values import compact, decode, encode
 
 Args = Mapping[str, Any]
 
@@ -87,7 +87,7 @@ def decoded_args(args: object, max_bytes: int) -> tuple[dict[str, Any], bytes]:
         raise ArgumentsInvalid(
             "ArgumentValidationError: expected an object with the arguments by name"
         )
-    args_json = encode(decoded)
+    args_json = compact(encode(decoded))  # kept with the call
     if len(args_json) > max_bytes:
         raise LimitExceeded(f"arguments may be {max_bytes} bytes; these have {len(args_json)}")
     return decoded, args_json

@@ -224,6 +224,8 @@ class Memory:
             self._hold(table.name, row)
         for row in held.replace(lower, upper, placed):
             self._release(table.name, row)
+        for row in rows.values():
+            row.document.fold()  # its place is known; most rows are only sent
 
     def _apply_change(self, table: Table, change: Change) -> Touched:
         known = self._rows[table.name]

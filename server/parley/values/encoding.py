@@ -65,7 +65,7 @@ def encode_tree(tree: object) -> bytes:
 
 def fields_of(document: Document) -> dict[str, object]:
     """Return the fields of a document, each as a tree."""
-    return {name: _build(value, _WIRE, 1) for name, value in document._fields.items()}
+    return {name: _build(value, _WIRE, 1) for name, value in document.fields.items()}
 
 
 class Documents(list[Document]):
@@ -195,7 +195,7 @@ def _build_document(value: Document, style: _Style, depth: int) -> object:
         return value._fragment
     if style.keeps_documents:
         return value
-    return _build_object(cast("dict[object, object]", value._fields), style, depth)
+    return _build_object(cast("dict[object, object]", value.fields), style, depth)
 
 
 _BUILDERS: Final[dict[type, Callable[[Any, _Style, int], object]]] = {

@@ -58,7 +58,7 @@ class Document(Mapping[str, Any]):
     __slots__ = ("_fields", "_fragment", "_json")
 
     def __init__(self, fields: dict[str, Value], json: bytes) -> None:
-        self._fields = fields
+        self._fields: dict[str, Value] | None = fields
         self._json = json
         # Kept, because making 1,000 of them costs more than joining them; the joined text itself
         # must not be built here, since one more large allocation costs more than everything else.
@@ -72,35 +72,49 @@ class Document(Mapping[str, Any]):
     @property
     def fields(self) -> Mapping[str, Value]:
         """The fields themselves, for readers that change nothing below them."""
+        return self._unfolded() if self._fields is None else self._fields
+
+    def fold(self) -> None:
+        """Keep nothing but the JSON; whoever reads a field next has all decoded anew.
+
+        Decoded, a row takes three times as much. Most are only ever sent.
+        """
+        self._fields = None
+
+    def _unfolded(self) -> dict[str, Value]:
+        from parley.values.decoding import decode
+
+        self._fields = cast("dict[str, Value]", decode(orjson.loads(self._json)))
         return self._fields
 
     def __getitem__(self, key: str) -> Any:
         """Return a field's value; KeyError where the document has none."""
-        return _copy(self._fields[key])
+        fields = self._fields
+        return _copy((self._unfolded() if fields is None else fields)[key])
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the field names."""
-        return iter(self._fields)
+        return iter(self.fields)
 
     def __len__(self) -> int:
         """Return the number of fields."""
-        return len(self._fields)
+        return len(self.fields)
 
     def __contains__(self, key: object) -> bool:
         """Tell whether the document has this field."""
-        return key in self._fields
+        return key in self.fields
 
     def __eq__(self, other: object) -> bool:
         """Compare by JSON with a document, by fields with another mapping."""
         if isinstance(other, Document):
             return self._json == other._json
-        return self._fields == other
+        return self.fields == other
 
     __hash__ = None  # type: ignore[assignment]  # fields may hold lists
 
     def __repr__(self) -> str:
         """Return `Document({...})`."""
-        return f"Document({self._fields!r})"
+        return f"Document({self.fields!r})"
 
 
 Value: TypeAlias = (
@@ -120,7 +134,7 @@ def size(value: object) -> int:
         return 9
     if isinstance(value, list | tuple):
         return 2 + sum(map(size, value))
-    fields = value._fields if isinstance(value, Document) else cast("dict[str, Value]", value)
+    fields = value.fields if isinstance(value, Document) else cast("dict[str, Value]", value)
     return 2 + sum(len(key) + 1 + size(item) for key, item in fields.items())
 
 
