@@ -189,7 +189,7 @@ async def test_results_above_the_budget_are_let_go_of_and_run_again_for_whoever_
     async with serving(dsn, "parley.chat") as app:
         alice = await person(app, "alice")
         ids = [await alice.create(title=f"{n}") for n in range(5)]
-        app.node.engine.max_held_result_bytes = 500
+        app.node.engine.held.max_bytes = 500
         async with contextlib.AsyncExitStack() as stack:
             watchers = [
                 await stack.enter_async_context(
@@ -197,7 +197,7 @@ async def test_results_above_the_budget_are_let_go_of_and_run_again_for_whoever_
                 )
                 for each in ids
             ]
-            assert app.node.engine.result_bytes <= 500
+            assert app.node.engine.held.size_bytes <= 500
 
             async with app.watching(
                 "conversations:get", {"conversationId": ids[0]}, alice.identity
@@ -209,7 +209,7 @@ async def test_results_above_the_budget_are_let_go_of_and_run_again_for_whoever_
             assert [each.count for each in watchers] == [2, 1, 1, 1, 1]
         app.node.wake()
         await asyncio.sleep(0)
-        assert app.node.engine.result_bytes == 0
+        assert app.node.engine.held.size_bytes == 0
 
 
 # --- committing

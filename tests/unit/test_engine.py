@@ -342,11 +342,11 @@ def test_a_page_that_fails_keeps_its_end(rig: Rig) -> None:
 def test_results_above_the_budget_are_let_go_of_and_made_again_for_whoever_comes(
     rig: Rig,
 ) -> None:
-    rig.engine.max_held_result_bytes = 0
+    rig.engine.held.max_bytes = 0
     first = follow(rig, "allOf", owner="ann")
     rig.run()
     assert first.result().is_forgotten
-    assert rig.engine.result_bytes == 0
+    assert rig.engine.held.size_bytes == 0
 
     second = follow(rig, "allOf", owner="ann")
     rig.step()
@@ -358,7 +358,7 @@ def test_results_above_the_budget_are_let_go_of_and_made_again_for_whoever_comes
 def test_the_oldest_results_go_first_and_no_more_than_needed(rig: Rig) -> None:
     listeners = [follow(rig, "allOf", owner=owner) for owner in ("ann", "bob")]
     rig.run()
-    rig.engine.max_held_result_bytes = rig.engine.result_bytes - 1
+    rig.engine.held.max_bytes = rig.engine.held.size_bytes - 1
 
     rig.step()
 
@@ -368,11 +368,11 @@ def test_the_oldest_results_go_first_and_no_more_than_needed(rig: Rig) -> None:
 def test_nothing_is_kept_of_a_result_that_nobody_follows(rig: Rig) -> None:
     listener = follow(rig, "allOf", owner="ann")
     rig.run()
-    assert rig.engine.result_bytes > 0
+    assert rig.engine.held.size_bytes > 0
 
     listener.leave()
 
-    assert rig.engine.result_bytes == 0
+    assert rig.engine.held.size_bytes == 0
 
 
 # --- beginning anew

@@ -889,11 +889,11 @@ def test_a_result_that_was_let_go_of_is_told_whole_only_to_those_who_lack_it() -
     client = patching(rig)
     rig.write(note(3, rank=1))
     settled(rig, client)
-    rig.engine.max_held_result_bytes = 0
+    rig.engine.held.max_bytes = 0
     rig.run()
     assert client.worker.cohort.queries[0].result.is_forgotten  # type: ignore[union-attr]
 
-    rig.engine.max_held_result_bytes = 1 << 20
+    rig.engine.held.max_bytes = 1 << 20
     late = patching(rig)
 
     assert late.results == client.results
@@ -973,6 +973,7 @@ def happenings(clients: int) -> Any:
         st.tuples(st.just("tail"), st.sampled_from((1, None))),
         st.tuples(st.just("reconnect"), who),
         st.tuples(st.just("squeeze"), st.sampled_from((0, 300, 1 << 20))),
+        st.tuples(st.just("rest"), st.sampled_from((0.1, 0.3))),
     )
 
 
@@ -1064,7 +1065,10 @@ class Commotion:
         self.rig.turn()
 
     def squeeze(self, budget: int) -> None:
-        self.rig.engine.max_held_result_bytes = budget
+        self.rig.engine.held.max_bytes = budget
+
+    def rest(self, seconds: float) -> None:
+        self.rig.clock.advance(seconds)
 
     def reconnect(self, at: int) -> None:
         old = self.clients[at]
@@ -1164,7 +1168,7 @@ def assert_all_is_true(commotion: Commotion) -> None:
     engine = commotion.rig.engine
     results = [query.result for query in engine.live if query.result is not None]
     kept = [result for result in results if not result.is_forgotten]
-    assert engine.result_bytes == sum(len(result.tail) for result in kept)
+    assert engine.held.size_bytes == sum(len(result.tail) for result in kept)
     for client in commotion.clients:
         client.check(commotion.rig.store.ts)
         assert client.order[-1:] in ([], ["transition"])

@@ -27,6 +27,7 @@ from parley.clock import Clock
 from parley.engine.batch import Mutation
 from parley.engine.committer import Committer
 from parley.engine.failures import report
+from parley.engine.held import HeldResults
 from parley.engine.live import Call, LiveQueries, LiveQuery, Result
 from parley.engine.memory import Installed, Memory
 from parley.engine.overlay import Overlay
@@ -65,8 +66,7 @@ class Engine:
         incarnation: which life of the database memory is of, as clients may see it: opaque text.
         settled_at: monotonic time at which live queries last began to be run and told.
         stats: counters that the metrics page shows.
-        result_bytes: results that are kept for whoever lacks them.
-        max_held_result_bytes: above it, the oldest are let go of and run again when needed.
+        held: results that are kept for whoever lacks them.
     """
 
     def __init__(
@@ -99,8 +99,7 @@ class Engine:
             max_result_bytes=max_result_bytes,
             monotonic=clock.monotonic,
         )
-        self.max_held_result_bytes = max_memory_bytes // 2
-        self.result_bytes = 0
+        self.held = HeldResults(max_bytes=max_memory_bytes // 2)
         self.due: dict[Flushed, None] = {}
         self.later: dict[Flushed, None] = {}
         self.incarnation = ""
@@ -165,8 +164,7 @@ class Engine:
         query.remove(subscriber, query_id)
         if not query.subscribers:
             self.live.remove(query)
-            self.result_bytes -= _size_of(query.result)
-            query.result = None
+            self.held.leave(query)
 
     def now_ms(self) -> int:
         """Return the time in whole milliseconds; it never goes back on this node."""
@@ -244,6 +242,11 @@ class Engine:
             self.stats.batched += len(batch.entries)
         return batch
 
+    def next_wake(self) -> float | None:
+        """Return the monotonic time at which there is something to do unasked, if any."""
+        times = (self.committer.next_wake(), self.held.next_wake())
+        return min((at for at in times if at is not None), default=None)
+
     # --- the step
 
     def advance(self) -> bool:
@@ -282,23 +285,11 @@ class Engine:
                 self.due = dict.fromkeys(islice(due, number, None)) | self.due
                 return True
         self.memory.evict()
-        self._forget_results()
+        self.held.let_go(self.live, self.settled_at)
         # Commits that came while queries were dirty wait for a step of their own.
         return bool(self._dirty or self._incoming)
 
     # --- inside
-
-    def _forget_results(self) -> None:
-        """Keep only the digests of the oldest queries' results, until the rest fits its budget."""
-        if self.result_bytes <= self.max_held_result_bytes:
-            return
-        for query in self.live:
-            result = query.result
-            if result is not None and not query.is_dirty and not result.is_forgotten:
-                self.result_bytes -= _size_of(result)
-                query.result = result.forgotten()
-                if self.result_bytes <= self.max_held_result_bytes:
-                    return
 
     def _apply(self, commit: Commit) -> None:
         if commit.ts <= self.memory.ts:
@@ -389,8 +380,7 @@ class Engine:
         query.loads = 0
         is_new = query.result is None or query.result.digest != result.digest
         if is_new or (query.result is not None and query.result.is_forgotten):
-            self.result_bytes += _size_of(result) - _size_of(query.result)
-            query.result = result
+            self.held.put(query, result, self.settled_at)
         if is_new and result.error is not None:
             report(result.error, result.request_id, query.call.path)
         query.tell(is_new=is_new)
@@ -442,7 +432,3 @@ class Engine:
                 self.committer.loaded(waiter)
             else:
                 self._dirty.append(waiter)
-
-
-def _size_of(result: Result | None) -> int:
-    return 0 if result is None or result.is_forgotten else result.size_bytes

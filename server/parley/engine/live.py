@@ -11,7 +11,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from parley.engine.memory import Memory, Touched
 from parley.engine.transaction import Read
@@ -24,6 +24,11 @@ from parley.values import encode_tree
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+
+# To look at all of a longer value costs more than to send it; that it came back to what somebody
+# still holds is then not seen.
+MAX_DIGESTED: Final = 64 << 10
 
 
 class Subscriber(Protocol):
@@ -156,6 +161,14 @@ class Result:
         if self.error is not None or self.is_forgotten:
             return self.content == digest_of(value)
         return len(value) == self.value_bytes and self.tail.startswith(value, VALUE_AT)
+
+    def light(self) -> Result:
+        """Return it without what is easily made again: from the tree, or by a run."""
+        if self.tree is not None:
+            self._tail = None
+            self._patches.clear()
+            return self
+        return self if self.value_bytes > MAX_DIGESTED else self.forgotten()
 
     def forgotten(self) -> Result:
         """Return only the digests of it."""

@@ -381,7 +381,7 @@ class Node:
         self.wake()
 
     def _set_timer(self) -> None:
-        at = self.engine.committer.next_wake()
+        at = self.engine.next_wake()
         if at is None or (self._timer is not None and self._timer_at <= at):
             return  # a wake-up too early does no harm
         if self._timer is not None:

@@ -6,16 +6,13 @@ import itertools
 import secrets
 from typing import Final
 
-from parley.engine.live import Result, Step, digest_of
+from parley.engine.live import MAX_DIGESTED, Result, Step, digest_of
 from parley.engine.runner import Ended, Failed
 from parley.errors import FunctionFailed, LimitExceeded
 from parley.protocol.error_text import error_text
 from parley.protocol.responses import failed_tail
 from parley.values import Patch, diff, encode, encode_tree, tree_of
 
-# To look at all of a longer value costs more than to send it; that it came back to what somebody
-# still holds is then not seen.
-_MAX_DIGESTED: Final = 64 << 10
 _MAX_STEPS: Final = 16  # a client reads that far behind and still gets patches
 
 _serial = itertools.count()
@@ -87,13 +84,14 @@ def _steps(before: Result, patch: Patch) -> tuple[Step, ...]:
 
 
 def _whole(value: bytes, tree: object, journal: str | None, before: Result | None) -> Result:
+    content = None  # not asked for yet
     if before is not None and before.has_value(value):
         digest = before.digest  # perhaps of how it came about
-    elif before is None or len(value) <= _MAX_DIGESTED:
-        digest = digest_of(value)
+    elif before is None or len(value) <= MAX_DIGESTED:
+        digest = content = digest_of(value)
     else:
         digest = b"new %d" % next(_serial)  # nobody holds it yet
-    return Result(digest, value=value, tree=tree, journal=journal)
+    return Result(digest, value=value, content=content, tree=tree, journal=journal)
 
 
 def failure_of(error: FunctionFailed, journal: str | None = None, *, redact: bool) -> Result:

@@ -50,7 +50,7 @@ class _NodeCollector(Collector):
         yield gauge(
             "parley_history_bytes", "Recent commits in memory.", engine.memory.history_bytes
         )
-        yield gauge("parley_result_bytes", "Results of live queries.", engine.result_bytes)
+        yield gauge("parley_result_bytes", "Results of live queries.", engine.held.size_bytes)
         yield gauge(
             "parley_log_read_age_seconds",
             "Time since the log of commits was last read.",
