@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley.values import Document, Int64, Patch, diff, encode, encode_tree, tree_of
+from parley.values import Int64, Patch, diff, encode, tree_of
+from tests.support.edits import document
 from tests.support.patches import Unfit, apply_patch
 
 VECTORS = json.loads(
@@ -41,10 +42,6 @@ def value_of(wire: Any) -> Any:
     if isinstance(wire, dict):
         return {key: value_of(item) for key, item in wire.items()}
     return [value_of(item) for item in wire] if isinstance(wire, list) else wire
-
-
-def document(**fields: Any) -> Document:
-    return Document(fields, encode(fields))
 
 
 # --- vectors
@@ -120,17 +117,6 @@ def test_what_is_deep_inside_is_replaced_with_what_is_around_it() -> None:
         before, after = [before], [after]
 
     assert patch_of(before, after) == [["set", [0] * 8, [["good day"]]]]
-
-
-def test_a_tree_is_a_copy_of_all_that_can_change() -> None:
-    rows = [document(_id="1")]
-    value = {"rows": rows, "more": [1]}
-    tree = tree_of(value)
-
-    rows.append(document(_id="2"))
-    value["more"] = []
-
-    assert encode_tree(tree) == b'{"more":[1],"rows":[{"_id":"1"}]}'
 
 
 # --- whatever there is

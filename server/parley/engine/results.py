@@ -41,7 +41,8 @@ def result_of(
         return failure_of(ended.error, journal, redact=redact)
     try:
         if takes_patches:
-            result = _patchable(tree_of(ended.value), journal, before)
+            tree = tree_of(ended.value, before and before.tree)
+            result = _patchable(tree, journal, before)
         else:
             result = _whole(encode(ended.value), None, journal, before)
         if result.value_bytes > max_bytes:

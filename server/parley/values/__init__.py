@@ -21,13 +21,12 @@ from parley.values.encoding import (
     compact,
     encode,
     encode_plain,
-    encode_tree,
     to_wire,
-    tree_of,
     ts_to_wire,
 )
 from parley.values.patches import Patch, diff
 from parley.values.rules import MAX_ARRAY, MAX_DEPTH, MAX_KEY, MAX_OBJECT, MAX_SAFE_INT
+from parley.values.trees import encode_tree, tree_of
 from parley.values.types import Document, Int64, Value, size
 
 __all__ = [

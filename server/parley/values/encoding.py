@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import orjson
@@ -48,42 +48,9 @@ def to_wire(value: object) -> object:
     return _built(value, _WIRE)
 
 
-def tree_of(value: object) -> object:
-    """Return a checked copy of `value` whose documents are still themselves; see `patches`.
-
-    Raises as `encode` does; `encode_tree` of it is what `encode` gives.
-    """
-    return _built(value, _TREE)
-
-
-def encode_tree(tree: object) -> bytes:
-    """Return the canonical wire JSON of what `tree_of` gave, or of a part of it."""
-    if type(tree) is Document:
-        return tree.json
-    return orjson.dumps(_spliced(tree), option=orjson.OPT_SORT_KEYS)
-
-
-def fields_of(document: Document) -> dict[str, object]:
-    """Return the fields of a document, each as a tree."""
-    return {name: _build(value, _WIRE, 1) for name, value in document.fields.items()}
-
-
-class Documents(list[Document]):
-    """A list of nothing but documents, in a tree. Equal lists have equal JSON."""
-
-    __slots__ = ()
-
-
-def _spliced(tree: object) -> object:
-    if type(tree) is Document:
-        return tree._fragment
-    if isinstance(tree, Documents):
-        return [item._fragment for item in tree]
-    if isinstance(tree, list):
-        return [_spliced(item) for item in tree]
-    if isinstance(tree, dict):
-        return {key: _spliced(item) for key, item in tree.items()}
-    return tree
+def build_wire(value: object) -> object:
+    """Return what `to_wire` does; raises what its caller may add steps to."""
+    return _build(value, _WIRE, 1)
 
 
 def encode_plain(value: object) -> bytes:
@@ -116,7 +83,6 @@ class _Style:
     data: Callable[[bytes], object]
     special_float: Callable[[float], object]
     can_splice: bool  # whether `Document.json` is this kind of JSON
-    keeps_documents: bool = False  # which are written later
 
 
 def _built(value: object, style: _Style) -> object:
@@ -165,8 +131,6 @@ def _build_list(value: list[object] | tuple[object, ...], style: _Style, depth: 
         fragments = [item._fragment for item in value if type(item) is Document]
         if len(fragments) == len(value):
             return fragments
-    if style.keeps_documents and value and set(map(type, value)) == {Document}:
-        return Documents(cast("list[Document]", value))
     items: list[object] = []
     for item in value:
         try:
@@ -193,8 +157,6 @@ def _build_object(value: dict[object, object], style: _Style, depth: int) -> dic
 def _build_document(value: Document, style: _Style, depth: int) -> object:
     if style.can_splice:
         return value._fragment
-    if style.keeps_documents:
-        return value
     return _build_object(cast("dict[object, object]", value.fields), style, depth)
 
 
@@ -230,7 +192,6 @@ _WIRE: Final = _Style(
     special_float=_wire_float,
     can_splice=True,
 )
-_TREE: Final = replace(_WIRE, can_splice=False, keeps_documents=True)
 _PLAIN: Final = _Style(
     int64=str,
     data=base64_text,

@@ -21,12 +21,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from parley.values.encoding import Documents, encode_tree, fields_of
+from parley.values.documents import Documents, unshared
+from parley.values.trees import encode_tree, fields_of
 from parley.values.types import Document
 
-_CHUNK: Final = 256
 _MAX_DEPTH: Final = 8  # of what is looked into: each level may cost as much as writing all below it
+_CONTAINERS: Final = (dict, list, Document, Documents)
 Path = tuple[str | int, ...]
+List = list[Any] | Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,7 @@ class Patch:
 
 def diff(old: object, new: object) -> Patch | None:
     """Return what makes tree `new` of tree `old`; None where only the whole can say it."""
-    are_lists = isinstance(old, list) and isinstance(new, list)
-    if not are_lists and not (_is_object(old) and _is_object(new)):
+    if not (_is_list(old) and _is_list(new)) and not (_is_object(old) and _is_object(new)):
         return None
     found = _Comparison()
     found.compare(old, new, ())
@@ -66,8 +67,8 @@ class _Comparison:
         is_deep = len(path) >= _MAX_DEPTH
         if not is_deep and _is_object(old) and _is_object(new):
             self._objects(old, new, path)
-        elif not is_deep and isinstance(old, list) and isinstance(new, list):
-            self._arrays(old, new, path)
+        elif not is_deep and _is_list(old) and _is_list(new):
+            self._arrays(cast("List", old), cast("List", new), path)
         elif isinstance(old, str) and isinstance(new, str) and old and new.startswith(old):
             if len(new) > len(old):
                 self._add(_size(new) - _size(old), "append", path, new[len(old) :])
@@ -91,56 +92,66 @@ class _Comparison:
                 self._add(_size(key) + 1 + _size(after[key]), "set", (*path, key), after[key])
         self.growth += _commas(len(after)) - _commas(len(before))
 
-    def _arrays(self, old: list[Any], new: list[Any], path: Path) -> None:
-        start = _shared_start(old, new)
-        shared_end = _shared_end(old, new, min(len(old), len(new)) - start)
-        gaps = list(_gaps(old, new, (start, len(old) - shared_end, start, len(new) - shared_end)))
-        # From behind, so that what is in front is still where it was.
-        for gap in reversed(gaps):
-            self._gap(old, new, gap, path)
+    def _arrays(self, old: List, new: List, path: Path) -> None:
         self.growth += _commas(len(new)) - _commas(len(old))
+        first, before, after = _middles(old, new)
+        # From behind, so that what is in front is still where it was.
+        for gap in reversed(list(_gaps(before, after))):
+            self._gap(before, after, gap, path, first)
 
     def _gap(
-        self, old: list[Any], new: list[Any], gap: tuple[int, int, int, int], path: Path
+        self, old: list[Any], new: list[Any], gap: tuple[int, int, int, int], path: Path, first: int
     ) -> None:
-        """Turn the elements of a gap into others: changed ones are compared, the rest replaced."""
+        """Turn the elements of a gap into others: changed ones are compared, the rest replaced.
+
+        `first` is where the first of `old` is in the array at `path`.
+        """
         old_start, old_end, new_start, new_end = gap
-        first, end = old_start, new_end
-        while first < old_end and new_start < end and _is_version(old[first], new[new_start]):
-            first, new_start = first + 1, new_start + 1
-        while first < old_end and new_start < end and _is_version(old[old_end - 1], new[end - 1]):
+        at, end = old_start, new_end
+        while at < old_end and new_start < end and _is_version(old[at], new[new_start]):
+            at, new_start = at + 1, new_start + 1
+        while at < old_end and new_start < end and _is_version(old[old_end - 1], new[end - 1]):
             old_end, end = old_end - 1, end - 1
-            self.compare(old[old_end], new[end], (*path, old_end))
-        count, items = old_end - first, new[new_start:end]
+            self.compare(old[old_end], new[end], (*path, first + old_end))
+        count, items = old_end - at, new[new_start:end]
         if count or items:
-            growth = sum(map(_size, items)) - sum(map(_size, old[first:old_end]))
-            self._add(growth, "splice", path, first, count, items)
-        for back in range(1, first - old_start + 1):
-            self.compare(old[first - back], new[new_start - back], (*path, first - back))
+            growth = sum(map(_size, items)) - sum(map(_size, old[at:old_end]))
+            self._add(growth, "splice", path, first + at, count, items)
+        for back in range(1, at - old_start + 1):
+            self.compare(old[at - back], new[new_start - back], (*path, first + at - back))
 
 
-def _gaps(
-    old: list[Any], new: list[Any], middle: tuple[int, int, int, int]
-) -> Iterator[tuple[int, int, int, int]]:
+def _middles(old: List, new: List) -> tuple[int, list[Any], list[Any]]:
+    """Return how many elements both begin with, and what is between those and a common end."""
+    first = 0
+    if type(old) is Documents and type(new) is Documents:
+        first, old, new = unshared(old, new)
+    before, after = list(old), list(new)
+    shorter, start, end = min(len(before), len(after)), 0, 0
+    while start < shorter and _is_same(before[start], after[start]):
+        start += 1
+    while start + end < shorter and _is_same(before[-end - 1], after[-end - 1]):
+        end += 1
+    return first + start, before[start : len(before) - end], after[start : len(after) - end]
+
+
+def _gaps(old: list[Any], new: list[Any]) -> Iterator[tuple[int, int, int, int]]:
     """Cut what differs at the elements that stay: (old start, old end, new start, new end)."""
-    old_at, old_end, new_at, new_end = middle
-    if old_at < old_end and new_at < new_end:
-        for old_kept, new_kept in _kept(old, new, middle):
+    old_at, new_at = 0, 0
+    if old and new:
+        for old_kept, new_kept in _kept(old, new):
             yield old_at, old_kept, new_at, new_kept
             old_at, new_at = old_kept + 1, new_kept + 1
-    yield old_at, old_end, new_at, new_end
+    yield old_at, len(old), new_at, len(new)
 
 
-def _kept(
-    old: list[Any], new: list[Any], middle: tuple[int, int, int, int]
-) -> list[tuple[int, int]]:
+def _kept(old: list[Any], new: list[Any]) -> list[tuple[int, int]]:
     """Return the most elements that stay in their order, as places in both."""
-    old_start, old_end, new_start, new_end = middle
-    places = {encode_tree(old[at]): at for at in range(old_start, old_end)}
+    places = {encode_tree(item): at for at, item in enumerate(old)}
     tops: list[int] = []  # the smallest old place at which a chain of each length ends
     links: list[tuple[int, int, Any]] = []  # those chains: (old place, new place, chain before)
-    for new_at in range(new_start, new_end):
-        old_at = places.get(encode_tree(new[new_at]))
+    for new_at, item in enumerate(new):
+        old_at = places.get(encode_tree(item))
         if old_at is None:
             continue
         length = bisect_left(tops, old_at)
@@ -155,38 +166,12 @@ def _kept(
     return found[::-1]
 
 
-def _shared_start(old: list[Any], new: list[Any]) -> int:
-    """Return how many elements are the same at the beginning of both."""
-    length, at = min(len(old), len(new)), 0
-    if type(old) is type(new) is Documents:
-        while at < length and old[at : at + _CHUNK] == new[at : at + _CHUNK]:
-            at += _CHUNK
-    while at < length and _is_same(old[at], new[at]):
-        at += 1
-    return min(at, length)
-
-
-def _shared_end(old: list[Any], new: list[Any], length: int) -> int:
-    """Return how many elements, at most `length`, are the same at the end of both."""
-    at, old_end, new_end = 0, len(old), len(new)
-    if type(old) is type(new) is Documents:
-        while (
-            at + _CHUNK <= length
-            and old[old_end - at - _CHUNK : old_end - at]
-            == new[new_end - at - _CHUNK : new_end - at]
-        ):
-            at += _CHUNK
-    while at < length and _is_same(old[old_end - at - 1], new[new_end - at - 1]):
-        at += 1
-    return at
-
-
 def _is_same(old: object, new: object) -> bool:
     """Tell whether a client cannot tell these apart; 1, 1.0 and true are not the same."""
     if old is new:
         return True
-    if isinstance(old, dict | list | Document):
-        return isinstance(new, dict | list | Document) and encode_tree(old) == encode_tree(new)
+    if isinstance(old, _CONTAINERS):
+        return isinstance(new, _CONTAINERS) and encode_tree(old) == encode_tree(new)
     return type(old) is type(new) and old == new
 
 
@@ -196,7 +181,11 @@ def _is_version(old: object, new: object) -> bool:
         return _is_same(_id(old), _id(new))
     if isinstance(old, str) and isinstance(new, str):
         return new.startswith(old)
-    return isinstance(old, list) and isinstance(new, list)
+    return _is_list(old) and _is_list(new)
+
+
+def _is_list(node: object) -> bool:
+    return isinstance(node, list | Documents)
 
 
 def _is_object(node: object) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, TypeAlias, cast
 
 import orjson
@@ -11,6 +13,7 @@ from parley.errors import ValueInvalid
 
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
+_only_documents: Final = ContextVar("only documents are equal to documents", default=False)
 
 
 class Int64(int):
@@ -56,6 +59,10 @@ class Document(Mapping[str, Any]):
     """
 
     __slots__ = ("_fields", "_fragment", "_json")
+
+    def __init_subclass__(cls) -> None:
+        """Refuse: what is a document, and equal to one, is decided here alone."""
+        raise TypeError("Document cannot be subclassed")
 
     def __init__(self, fields: dict[str, Value], json: bytes) -> None:
         self._fields: dict[str, Value] | None = fields
@@ -108,13 +115,26 @@ class Document(Mapping[str, Any]):
         """Compare by JSON with a document, by fields with another mapping."""
         if isinstance(other, Document):
             return self._json == other._json
-        return self.fields == other
+        return not _only_documents.get() and self.fields == other
 
     __hash__ = None  # type: ignore[assignment]  # fields may hold lists
 
     def __repr__(self) -> str:
         """Return `Document({...})`."""
         return f"Document({self.fields!r})"
+
+
+@contextmanager
+def only_documents_are_equal() -> Iterator[None]:
+    """Let no document be equal to another mapping meanwhile, not even `{"n": 1}` to `{"n": True}`.
+
+    Lists of documents are then equal only if their JSON is.
+    """
+    token = _only_documents.set(True)
+    try:
+        yield
+    finally:
+        _only_documents.reset(token)
 
 
 Value: TypeAlias = (

@@ -1,0 +1,113 @@
+"""Long lists of documents, in blocks that a list shares with the one it was read after.
+
+A list that is read again holds the very same objects but for what changed, and Python compares
+slices of the same objects fifty times as fast as a loop over them could. So what a change costs
+here is a comparison for each block, and a look at each document of the blocks that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, Final, cast
+
+from parley.values.types import Document, only_documents_are_equal
+
+_BLOCK: Final = 128  # documents; smaller ones are more to compare, larger ones more to look through
+Block = list[Document]
+
+
+class Documents:
+    """A list of nothing but documents, in a tree; not empty, never changed.
+
+    Attributes:
+        blocks: the documents in order, none of the blocks empty.
+    """
+
+    __slots__ = ("_length", "blocks")
+
+    def __init__(self, blocks: list[Block]) -> None:
+        self.blocks = blocks
+        self._length = sum(map(len, blocks))
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return self._length
+
+    def __iter__(self) -> Iterator[Document]:
+        """Iterate over the documents."""
+        for block in self.blocks:
+            yield from block
+
+
+def documents_of(value: Sequence[object], before: object) -> Documents | None:
+    """Return a copy of a list of nothing but documents, which is not empty; else None.
+
+    Args:
+        value: the list.
+        before: anything; if it is `Documents`, blocks of it are shared where they are the same.
+    """
+    if not value or type(value[0]) is not Document:
+        return None
+    documents = cast("list[Document]", value if type(value) is list else list(value))
+    if type(before) is Documents and len(documents) > _BLOCK:
+        return _made_after(before, documents)
+    return Documents(_cut(documents)) if _are_documents(documents) else None
+
+
+def _made_after(before: Documents, documents: list[Document]) -> Documents | None:
+    front, start, back, end = _found_again(before.blocks, documents)
+    middle = documents[start:end]
+    if not _are_documents(middle):
+        return None
+    if front and middle and len(front[-1]) + len(middle) <= _BLOCK:
+        middle = front.pop() + middle  # else lists that grow would come to be of blocks of one
+    return Documents(front + _cut(middle) + back)
+
+
+def _are_documents(items: list[Any]) -> bool:
+    return set(map(type, items)) <= {Document}
+
+
+def _cut(documents: list[Document]) -> list[Block]:
+    return [documents[at : at + _BLOCK] for at in range(0, len(documents), _BLOCK)]
+
+
+def _found_again(
+    known: list[Block], documents: list[Document]
+) -> tuple[list[Block], int, list[Block], int]:
+    """Return blocks that `documents` begins with, where they end; and the same from its end.
+
+    These are the same to the byte, also where there are other things than documents.
+    """
+    start, end = 0, len(documents)
+    front: list[Block] = []
+    back: list[Block] = []
+    with only_documents_are_equal():
+        for block in known:
+            if documents[start : start + len(block)] != block:
+                break
+            front.append(block)
+            start += len(block)
+        for block in reversed(known[len(front) :]):
+            if end - len(block) < start or documents[end - len(block) : end] != block:
+                break
+            back.append(block)
+            end -= len(block)
+    return front, start, back[::-1], end
+
+
+def unshared(old: Documents, new: Documents) -> tuple[int, list[Document], list[Document]]:
+    """Return how many documents are in front of the blocks that differ, and what is in these."""
+    before, after = old.blocks, new.blocks
+    front, length = 0, 0
+    for block, other in zip(before, after, strict=False):
+        if block is not other:
+            break
+        front += 1
+        length += len(block)
+    before, after = before[front:], after[front:]
+    while before and after and before[-1] is after[-1]:
+        before.pop()
+        after.pop()
+    return length, list(chain.from_iterable(before)), list(chain.from_iterable(after))

@@ -1,0 +1,106 @@
+"""Lists of documents that share what did not change with the list before."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parley.values import Document
+from parley.values.documents import Documents, documents_of, unshared
+from tests.support.edits import document, edited, numbered
+
+
+def made(documents: list[Any], before: Documents | None = None) -> Documents:
+    found = documents_of(documents, before)
+    assert found is not None
+    assert list(found) == documents
+    assert len(found) == len(documents)
+    assert all(found.blocks)
+    return found
+
+
+def test_a_list_read_again_is_the_same_blocks() -> None:
+    rows = numbered(1000)
+    first = made(rows)
+
+    second = made(rows.copy(), first)
+
+    assert len(first.blocks) > 1
+    assert all(one is other for one, other in zip(first.blocks, second.blocks, strict=True))
+
+
+@pytest.mark.parametrize("at", [0, 500, 999, 1000])
+def test_what_changed_is_in_few_blocks(at: int) -> None:
+    rows = numbered(1000)
+    first = made(rows)
+
+    for change in ([], [document(_id="new")], [document(_id="new"), *rows[at : at + 1]]):
+        second = made([*rows[:at], *change, *rows[at + 1 :]], first)
+
+        front, before, after = unshared(first, second)
+        assert [*rows[:front], *before] == rows[: front + len(before)]
+        assert [*rows[:front], *after, *rows[front + len(before) :]] == list(second)
+        assert len(before) + len(after) <= 512
+
+
+def test_a_list_that_grows_and_shrinks_by_one_stays_in_few_blocks() -> None:
+    rows: list[Any] = []
+    found: Documents | None = None
+    for number in range(600):
+        rows.append(document(_id=str(number)))
+        found = made(rows, found)
+    assert found is not None
+    assert len(found.blocks) < 8
+
+    while len(rows) > 1:
+        del rows[len(rows) // 2]
+        found = made(rows, found)
+        assert len(found.blocks) < 10
+
+
+def test_the_list_may_change_after_it_was_taken() -> None:
+    rows = numbered(300)
+    first = made(rows)
+    second = made(rows, first)
+
+    rows.clear()
+
+    assert list(first) == list(second) == numbered(300)
+
+
+@pytest.mark.parametrize("stranger", [{"_id": "row 200", "n": True, "text": "good"}, None, "a"])
+def test_a_list_with_anything_else_in_it_is_none_of_documents(stranger: Any) -> None:
+    rows = numbered(400)
+    first = made(rows)
+
+    for at in (0, 200, 399):
+        assert documents_of([*rows[:at], stranger, *rows[at + 1 :]], first) is None
+        assert documents_of([*rows[:at], stranger, *rows[at + 1 :]], None) is None
+    assert documents_of([], first) is None
+
+
+@given(st.data(), st.sampled_from([1, 5, 127, 128, 129, 400]))
+def test_a_list_made_after_another_is_the_list(data: st.DataObject, count: int) -> None:
+    rows = numbered(count)
+    before: Documents | None = made(rows)
+    for _ in range(3):
+        rows = edited(data, rows)
+        found = documents_of(rows, before)
+        if not rows or any(type(row) is not Document for row in rows):
+            assert found is None
+            rows = [row for row in rows if type(row) is Document] or numbered(1)
+            found = documents_of(rows, before)
+        assert found is not None
+        assert [each.json for each in found] == [each.json for each in rows]
+        if before is not None:
+            front, old, new = unshared(before, found)
+            front_of_new = list(found)[:front]
+            assert front_of_new == list(before)[:front]
+            rest = list(before)[front + len(old) :]
+            assert [*front_of_new, *new, *rest] == list(found)
+        assert list(chain.from_iterable(found.blocks)) == list(found)
+        before = found
