@@ -37,6 +37,7 @@ def measure_hot(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     for _ in run.rounds_of("hot"):
         run.measure("hot query", rerun(parley, run.seconds))
         run.note("result", built(run.seconds / 2))
+        run.note("result of 1", built(run.seconds / 4, messages=1))
 
 
 async def rerun(server: Process, seconds: float) -> Figure:
@@ -79,13 +80,14 @@ class _Subscriber:
         assert is_new
 
 
-def built(seconds: float) -> Figure:
-    """Run a query of 1,000 documents again for each change of one, in an engine without sockets.
+def built(seconds: float, messages: int = MESSAGES) -> Figure:
+    """Run a query of documents again for each change of one, in an engine without sockets.
 
     What is measured is from a commit in memory to the ready result. Beside it: joining the JSON of
-    the same documents, which no way of making the result anew can do without.
+    the same documents, which no way of making the result anew can do without. With one message,
+    it is what any change costs: applying its commit, and running the function.
     """
-    rig = Rig(*(_note(number, "000000") for number in range(MESSAGES)))
+    rig = Rig(*(_note(number, "000000") for number in range(messages)))
     query: LiveQuery = rig.engine.subscribe(rig.call("allOf", owner="ann"), None, _Subscriber(), 0)
     rig.run()
     assert query.result is not None
@@ -94,7 +96,7 @@ def built(seconds: float) -> Figure:
     join_s: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
-        rig.write(_note(len(built_s) % MESSAGES, f"{len(built_s) + 1:06d}"))
+        rig.write(_note(len(built_s) % messages, f"{len(built_s) + 1:06d}"))
         rig.tail()
         started = time.perf_counter()
         joined = b",".join(documents)

@@ -14,6 +14,20 @@ async def all_of(ctx: QueryCtx, owner: str) -> Any:
 
 
 @query
+async def rearranged(ctx: QueryCtx, owner: str) -> Any:
+    """All notes of an owner: in another order, some twice, some changed, and changed after use."""
+    notes: list[Any] = await ctx.db.query("notes").with_index("by_owner", owner=owner).collect()
+    shown = {"notes": notes, "in": {"odd": [notes[1::2], notes[:1]]}, "count": len(notes)}
+    if notes:
+        notes.insert(0, notes.pop())
+        notes.append(notes[len(notes) // 2])
+        notes[0].get("more", {})["content"] = "only here"
+    if len(notes) % 3 == 0:
+        notes[1] = {**notes[1], "rank": True}
+    return shown
+
+
+@query
 async def top(ctx: QueryCtx, owner: str, count: int) -> Any:
     """The highest ranks of an owner."""
     ranked = ctx.db.query("notes").with_index("by_owner_rank", owner=owner)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley.values import Document
+from parley.values import Document, encode
 from parley.values.documents import Documents, documents_of, unshared
 from tests.support.edits import document, edited, numbered
 
@@ -41,10 +41,10 @@ def test_what_changed_is_in_few_blocks(at: int) -> None:
     for change in ([], [document(_id="new")], [document(_id="new"), *rows[at : at + 1]]):
         second = made([*rows[:at], *change, *rows[at + 1 :]], first)
 
-        front, before, after = unshared(first, second)
-        assert [*rows[:front], *before] == rows[: front + len(before)]
-        assert [*rows[:front], *after, *rows[front + len(before) :]] == list(second)
-        assert len(before) + len(after) <= 512
+        front, before, after, back = unshared(first, second)
+        assert [*chain(*front, *before, *back)] == rows
+        assert [*chain(*front, *after, *back)] == list(second)
+        assert len([*chain(*before, *after)]) <= 512
 
 
 def test_a_list_that_grows_and_shrinks_by_one_stays_in_few_blocks() -> None:
@@ -54,12 +54,18 @@ def test_a_list_that_grows_and_shrinks_by_one_stays_in_few_blocks() -> None:
         rows.append(document(_id=str(number)))
         found = made(rows, found)
     assert found is not None
-    assert len(found.blocks) < 8
+    assert len(found.blocks) < 20
 
     while len(rows) > 1:
         del rows[len(rows) // 2]
         found = made(rows, found)
-        assert len(found.blocks) < 10
+        assert len(found.blocks) < 20
+
+
+def test_a_block_knows_how_long_its_json_is() -> None:
+    rows = numbered(3)
+
+    assert made(rows).blocks[0].json_bytes == len(encode(rows)) - len("[]")
 
 
 def test_the_list_may_change_after_it_was_taken() -> None:
@@ -97,10 +103,8 @@ def test_a_list_made_after_another_is_the_list(data: st.DataObject, count: int) 
         assert found is not None
         assert [each.json for each in found] == [each.json for each in rows]
         if before is not None:
-            front, old, new = unshared(before, found)
-            front_of_new = list(found)[:front]
-            assert front_of_new == list(before)[:front]
-            rest = list(before)[front + len(old) :]
-            assert [*front_of_new, *new, *rest] == list(found)
-        assert list(chain.from_iterable(found.blocks)) == list(found)
+            front, old, new, back = unshared(before, found)
+            assert [*front, *old, *back] == before.blocks
+            assert [*front, *new, *back] == found.blocks
+        assert list(chain(*found.blocks)) == list(found)
         before = found

@@ -239,7 +239,7 @@ def test_calls_that_are_refused_alike_are_shared() -> None:
 
 
 def test_a_result_s_value_is_cut_from_its_tail() -> None:
-    assert Result(digest_of(b"[1]"), value=b"[1]", journal='"value":').value == b"[1]"
+    assert Result(digest_of(b"[1]"), value=[b"[1]"], journal='"value":').value == b"[1]"
 
 
 owners = st.sampled_from(("ann", "bob"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -18,9 +18,9 @@ from parley.engine.transaction import Read
 from parley.errors import FunctionFailed
 from parley.functions.registry import Function
 from parley.identity import Identity
-from parley.protocol.responses import VALUE_AT, patched_tail, updated_tail
+from parley.protocol.responses import VALUE_AT, joined_tail, patched_tail, updated_tail
 from parley.store.tables import suffix_between
-from parley.values import encode_tree
+from parley.values import LongText, encode_tree
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -82,7 +82,8 @@ class Result:
         digest: equal only for results that a client cannot tell apart.
         size_bytes: of `tail`.
         value_bytes: of the value's wire JSON; 0 for a failure.
-        tree: the value to compare the next one with; None where nobody takes patches.
+        tree: the value to compare the next one with; None where that is not done.
+        text: the long value that parts of the next one's JSON may be copied from.
         steps: how older results became this one, oldest first.
         journal: of the page.
         is_forgotten: only digests were kept: the query has to run again for whoever lacks it.
@@ -101,6 +102,7 @@ class Result:
         "request_id",
         "size_bytes",
         "steps",
+        "text",
         "tree",
         "value_bytes",
     )
@@ -109,11 +111,12 @@ class Result:
         self,
         digest: bytes,
         *,
-        value: bytes | None = None,
+        value: Sequence[bytes | memoryview] | None = None,
         content: bytes | None = None,
         value_bytes: int = 0,
         tail: bytes | None = None,
         tree: object = None,
+        text: LongText | None = None,
         steps: tuple[Step, ...] = (),
         journal: str | None = None,
         error: FunctionFailed | None = None,
@@ -121,13 +124,14 @@ class Result:
     ) -> None:
         self.digest = digest
         self.tree = tree
+        self.text = text
         self.steps = steps
         self.journal = journal
         self.error = error
         self.request_id = request_id
         self.is_forgotten = value is None and tail is None and tree is None
-        self.value_bytes = value_bytes if value is None else len(value)
-        self._tail = updated_tail(value, journal) if value is not None else tail
+        self.value_bytes = value_bytes if value is None else sum(map(len, value))
+        self._tail = joined_tail(value, journal) if value is not None else tail
         if self._tail is None:
             self.size_bytes = self.value_bytes + len(updated_tail(b"", journal))
         else:
@@ -147,7 +151,12 @@ class Result:
     def value(self) -> bytes:
         """The value as wire JSON."""
         assert self.error is None  # noqa: S101
-        return self.tail[VALUE_AT : VALUE_AT + self.value_bytes]
+        return bytes(self.view)
+
+    @property
+    def view(self) -> memoryview:
+        """The value as wire JSON, without a copy of it."""
+        return memoryview(self.tail)[VALUE_AT : VALUE_AT + self.value_bytes]
 
     @property
     def content(self) -> bytes:

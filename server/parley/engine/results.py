@@ -11,7 +11,7 @@ from parley.engine.runner import Ended, Failed
 from parley.errors import FunctionFailed, LimitExceeded
 from parley.protocol.error_text import error_text
 from parley.protocol.responses import failed_tail
-from parley.values import Patch, diff, encode, encode_tree, tree_of
+from parley.values import LongText, Patch, diff, encode, encode_tree, long_text_of, tree_of
 
 _MAX_STEPS: Final = 16  # a client reads that far behind and still gets patches
 
@@ -43,6 +43,8 @@ def result_of(
         if takes_patches:
             tree = tree_of(ended.value, before and before.tree)
             result = _patchable(tree, journal, before)
+        elif before is not None and before.value_bytes > MAX_DIGESTED:
+            result = _long(tree_of(ended.value, before.tree), journal, before)
         else:
             result = _whole(encode(ended.value), None, journal, before)
         if result.value_bytes > max_bytes:
@@ -84,15 +86,39 @@ def _steps(before: Result, patch: Patch) -> tuple[Step, ...]:
     return tuple(reversed(steps))
 
 
-def _whole(value: bytes, tree: object, journal: str | None, before: Result | None) -> Result:
+def _long(tree: object, journal: str | None, before: Result) -> Result:
+    """Return a whole result that shares most of its JSON with the one before."""
+    text = long_text_of(tree)
+    if text is None:
+        return _whole(encode_tree(tree), None, journal, before)
+    if before.text is None:
+        return _whole(b"".join(text.pieces()), tree, journal, before, text)
+    pieces = text.pieces_after(before.text, before.view)
+    if pieces is None:
+        return before
+    return Result(_new_digest(), value=pieces, tree=tree, text=text, journal=journal)
+
+
+def _whole(
+    value: bytes,
+    tree: object,
+    journal: str | None,
+    before: Result | None,
+    text: LongText | None = None,
+) -> Result:
     content = None  # not asked for yet
     if before is not None and before.has_value(value):
         digest = before.digest  # perhaps of how it came about
     elif before is None or len(value) <= MAX_DIGESTED:
         digest = content = digest_of(value)
     else:
-        digest = b"new %d" % next(_serial)  # nobody holds it yet
-    return Result(digest, value=value, content=content, tree=tree, journal=journal)
+        digest = _new_digest()
+    return Result(digest, value=[value], content=content, tree=tree, text=text, journal=journal)
+
+
+def _new_digest() -> bytes:
+    """Return the digest of a result that nobody holds yet."""
+    return b"new %d" % next(_serial)
 
 
 def failure_of(error: FunctionFailed, journal: str | None = None, *, redact: bool) -> Result:

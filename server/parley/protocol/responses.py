@@ -10,7 +10,7 @@ result, so it is built once per result and shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -51,7 +51,12 @@ ZERO_VERSION: Final = StateVersion(query_set=0, identity=0, ts=0)
 
 def updated_tail(value: bytes, journal: str | None = None) -> bytes:
     """Return the tail of a QueryUpdated, to be given to `modification` for each subscriber."""
-    return b'%b%b,"logLines":[],"journal":%b}' % (_UPDATED, value, _json(journal))
+    return joined_tail([value], journal)
+
+
+def joined_tail(pieces: Iterable[bytes | memoryview], journal: str | None = None) -> bytes:
+    """Return the same for a value in pieces: a long one is copied once only."""
+    return b"".join((_UPDATED, *pieces, b',"logLines":[],"journal":%b}' % _json(journal)))
 
 
 def patched_tail(operations: bytes, journal: str | None = None) -> bytes:

@@ -26,6 +26,7 @@ from parley.values.encoding import (
 )
 from parley.values.patches import Patch, diff
 from parley.values.rules import MAX_ARRAY, MAX_DEPTH, MAX_KEY, MAX_OBJECT, MAX_SAFE_INT
+from parley.values.splicing import LongText, long_text_of
 from parley.values.trees import encode_tree, tree_of
 from parley.values.types import Document, Int64, Value, size
 
@@ -37,6 +38,7 @@ __all__ = [
     "MAX_SAFE_INT",
     "Document",
     "Int64",
+    "LongText",
     "Patch",
     "Value",
     "compact",
@@ -45,6 +47,7 @@ __all__ = [
     "encode",
     "encode_plain",
     "encode_tree",
+    "long_text_of",
     "size",
     "to_wire",
     "tree_of",

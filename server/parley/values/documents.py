@@ -8,13 +8,21 @@ here is a comparison for each block, and a look at each document of the blocks t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any, Final, cast
+from functools import cached_property
+from typing import Any, Final, NamedTuple, cast
 
 from parley.values.types import Document, only_documents_are_equal
 
-_BLOCK: Final = 128  # documents; smaller ones are more to compare, larger ones more to look through
-Block = list[Document]
+_BLOCK: Final = 64  # documents; smaller ones are more to compare, larger ones more to look through
+
+
+class Block(list[Document]):
+    """Documents of a list; shared, and never changed."""
+
+    @cached_property
+    def json_bytes(self) -> int:
+        """Of all of it as wire JSON, with commas between."""
+        return sum([len(document._json) for document in self]) + len(self) - 1
 
 
 class Documents:
@@ -70,7 +78,7 @@ def _are_documents(items: list[Any]) -> bool:
 
 
 def _cut(documents: list[Document]) -> list[Block]:
-    return [documents[at : at + _BLOCK] for at in range(0, len(documents), _BLOCK)]
+    return [Block(documents[at : at + _BLOCK]) for at in range(0, len(documents), _BLOCK)]
 
 
 def _found_again(
@@ -97,17 +105,30 @@ def _found_again(
     return front, start, back[::-1], end
 
 
-def unshared(old: Documents, new: Documents) -> tuple[int, list[Document], list[Document]]:
-    """Return how many documents are in front of the blocks that differ, and what is in these."""
-    before, after = old.blocks, new.blocks
-    front, length = 0, 0
-    for block, other in zip(before, after, strict=False):
+class Unshared(NamedTuple):
+    """What two lists share, block by block, and what they do not.
+
+    Attributes:
+        front, back: the blocks that both begin with, and those that both end with.
+        old, new: the blocks of each between these.
+    """
+
+    front: list[Block]
+    old: list[Block]
+    new: list[Block]
+    back: list[Block]
+
+
+def unshared(old: Documents, new: Documents) -> Unshared:
+    """Return where two lists differ."""
+    front = 0
+    for block, other in zip(old.blocks, new.blocks, strict=False):
         if block is not other:
             break
         front += 1
-        length += len(block)
-    before, after = before[front:], after[front:]
+    before, after, back = old.blocks[front:], new.blocks[front:], 0
     while before and after and before[-1] is after[-1]:
         before.pop()
         after.pop()
-    return length, list(chain.from_iterable(before)), list(chain.from_iterable(after))
+        back += 1
+    return Unshared(old.blocks[:front], before, after, old.blocks[len(old.blocks) - back :])

@@ -19,6 +19,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, cast
 
 from parley.values.documents import Documents, unshared
@@ -123,10 +124,12 @@ class _Comparison:
 
 def _middles(old: List, new: List) -> tuple[int, list[Any], list[Any]]:
     """Return how many elements both begin with, and what is between those and a common end."""
-    first = 0
     if type(old) is Documents and type(new) is Documents:
-        first, old, new = unshared(old, new)
-    before, after = list(old), list(new)
+        found = unshared(old, new)
+        first = sum(map(len, found.front))
+        before, after = list(chain(*found.old)), list(chain(*found.new))
+    else:
+        first, before, after = 0, list(old), list(new)
     shorter, start, end = min(len(before), len(after)), 0, 0
     while start < shorter and _is_same(before[start], after[start]):
         start += 1
