@@ -100,10 +100,10 @@ def _json(value: object) -> bytes:
 
 
 def _document(table: Table, fields: dict[str, Value]) -> Document:
-    wire = {
-        field: value if table.columns[field].type in _PLAIN else _wire_of(field, value)
-        for field, value in fields.items()
-    }
+    wire: Mapping[str, Any] = fields
+    for field in _layout(table).not_plain:
+        if field in fields:
+            wire = {**wire, field: _wire_of(field, fields[field])}
     return Document(fields, values.compact(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)))
 
 
@@ -123,20 +123,19 @@ def _fits(field: str, value: Value) -> bool:
 def _decode_fields(table: Table, raw: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
     fields: dict[str, Value] = {}
     fault = None
-    for column in table.columns.values():
-        value = raw.get(column.name)
+    for name, field, decoder in _layout(table).decoders:
+        value = raw.get(name)
         if value is None:
             continue
-        kind = column.type
-        if kind in _AS_IT_IS:
-            fields[column.field] = value
+        if decoder is None:
+            fields[field] = value
             continue
         try:
-            fields[column.field] = _DECODERS[kind](value)
+            fields[field] = decoder(value)
         except (ValueError, ValueInvalid) as error:
-            fault = f"column {column.name}: {error}"
-            if kind is ColumnType.TIME:
-                fields[column.field] = -_FAR_MS if value.startswith("-") else _FAR_MS
+            fault = f"column {name}: {error}"
+            if decoder is _decode_time:
+                fields[field] = -_FAR_MS if value.startswith("-") else _FAR_MS
     return fields, fault
 
 
@@ -382,15 +381,19 @@ _ENCODERS: Final[dict[ColumnType, Callable[[object], object]]] = {
 
 
 class _Layout(NamedTuple):
-    """What writing a row of a table takes.
+    """What reading and writing a row of a table take.
 
     Attributes:
+        decoders: name, field, and what makes the document's value of the image's; None: nothing.
+        not_plain: fields of which the wire does not show what a document does.
         columns: by field: name, type, encoder.
         required: the fields that must be there.
         empty: column name -> None.
         json_names: names of the columns of type `JSON`.
     """
 
+    decoders: tuple[tuple[str, str, Callable[[Any], Value] | None], ...]
+    not_plain: tuple[str, ...]
     columns: dict[str, tuple[str, ColumnType, Callable[[object], Any]]]
     required: frozenset[str]
     empty: dict[str, Any]
@@ -401,6 +404,10 @@ class _Layout(NamedTuple):
 def _layout(table: Table) -> _Layout:
     columns = table.columns.values()
     return _Layout(
+        tuple(
+            (c.name, c.field, None if c.type in _AS_IT_IS else _DECODERS[c.type]) for c in columns
+        ),
+        tuple(c.field for c in columns if c.type not in _PLAIN),
         {c.field: (c.name, c.type, _ENCODERS[c.type]) for c in columns},
         frozenset(c.field for c in columns if not c.is_optional),
         {c.name: None for c in columns},
