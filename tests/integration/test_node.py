@@ -260,6 +260,7 @@ async def test_pieces_that_wait_are_loaded_together_and_one_that_cannot_be_had_f
 
         async def loaded(requests: Sequence[LoadRequest]) -> list[LoadResult]:
             sizes.append(len(requests))
+            assert len({(request.table, request.index) for request in requests}) == 1
             if any(rooms[7] in request.prefix for request in requests):
                 raise RuntimeError("unreadable")
             return await load(requests)

@@ -256,6 +256,19 @@ def test_a_load_that_its_limit_cut_covers_up_to_its_last_row_only() -> None:
     assert missing.limit == 64
 
 
+def test_of_a_range_nobody_knows_a_bounded_piece_is_asked_for_then_all_that_is_left() -> None:
+    store, memory = filled(*[note(n) for n in range(1030)])
+    first = read_all(memory, limit=16_001)
+
+    load(store, memory, first)
+
+    assert first.limit == 1024
+    missing = read_all(memory, limit=16_001)
+    assert missing.limit == 16_001 - 1024
+    load(store, memory, missing)
+    assert len(read_all(memory, limit=16_001).documents) == 1030
+
+
 def test_a_read_without_room_between_its_cuts_finds_nothing() -> None:
     _, memory = filled(note(1))
 

@@ -22,6 +22,7 @@ from parley.values import Document
 _BY_ID: Final = "by_id"
 _RANGE_BYTES: Final = 400
 _MIN_LOAD: Final = 64
+_FIRST_LOAD: Final = 1024  # few ranges are longer; of any length, not many could be loaded together
 _MAX_HISTORY_BYTES: Final = 50 << 20
 RangeKey = tuple[str, str, tuple[Any, ...]]
 
@@ -121,7 +122,8 @@ class Memory:
         key = (table.name, index.name, prefix)
         held = self._ranges.get(key)
         if held is None:
-            return LoadRequest(*key, lower, upper, order, max(limit, _MIN_LOAD))
+            limit = max(_MIN_LOAD, min(limit, _FIRST_LOAD))
+            return LoadRequest(*key, lower, upper, order, limit)
         self._ranges.move_to_end(key)
         found, missing = held.read(lower, upper, order, limit)
         if missing is None:

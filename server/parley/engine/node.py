@@ -109,7 +109,7 @@ class Node:
         self._timer_at = 0.0
         self._max_loads = max_loads
         self._loaders = 0
-        self._to_load: deque[LoadRequest] = deque()
+        self._to_load: dict[tuple[str, str], deque[LoadRequest]] = {}  # by table and index
         # When everybody comes back together, most wait here instead of being refused, and leave
         # room for mutations.
         self._sign_ins = asyncio.Semaphore(max(1, engine.committer.max_queue // 4))
@@ -425,20 +425,27 @@ class Node:
 
     def _load_missing(self) -> None:
         """Let what the engine lacks be loaded; what finds all loaders at work goes together."""
-        self._to_load.extend(self.engine.take_loads())
+        for request in self.engine.take_loads():
+            self._to_load.setdefault((request.table, request.index), deque()).append(request)
         while self._to_load and self._loaders < self._max_loads:
             self._loaders += 1
             self.spawn(partial(self._load, self._next_loads()), "load")
 
     def _next_loads(self) -> list[LoadRequest]:
-        """Take pieces that are loaded together: many small ones, or few that may be large."""
+        """Take pieces of one index: many small ones, or few that may be large."""
         loads: list[LoadRequest] = []
+        if not self._to_load:
+            return loads
+        index = next(iter(self._to_load))
+        waiting = self._to_load.pop(index)
         rows = 0
-        while self._to_load and len(loads) < _MAX_PIECES:
-            rows += self._to_load[0].limit
+        while waiting and len(loads) < _MAX_PIECES:
+            rows += waiting[0].limit
             if loads and rows > _MAX_LOADED_ROWS:
                 break
-            loads.append(self._to_load.popleft())
+            loads.append(waiting.popleft())
+        if waiting:
+            self._to_load[index] = waiting  # behind those of other indexes
         return loads
 
     async def _load(self, requests: list[LoadRequest]) -> None:
