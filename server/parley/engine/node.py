@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from parley.clock import Clock
 from parley.engine.actions import Actions
@@ -22,13 +21,13 @@ from parley.engine.calls import caller_of, mutation_call, query_call
 from parley.engine.engine import Engine
 from parley.engine.follower import Follower
 from parley.engine.live import Call
+from parley.engine.loader import Loader, Work
 from parley.engine.oneshot import Answers, OneShot
 from parley.engine.outgoing import FrameCache
 from parley.engine.sync import SyncWorker
 from parley.errors import (
     DatabaseDown,
     FunctionFailed,
-    Internal,
     ParleyError,
     ShuttingDown,
     TimedOut,
@@ -42,7 +41,6 @@ from parley.store.types import (
     ONCE,
     Batch,
     BatchOutcome,
-    LoadRequest,
     RequestId,
     Store,
     Transient,
@@ -51,12 +49,8 @@ from parley.store.types import (
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[], Coroutine[Any, Any, None]]
-
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _TURNS_TO_SEND: Final = 2
-_MAX_PIECES: Final = 32  # of ranges, loaded together
-_MAX_LOADED_ROWS: Final = 65_536  # at most, of pieces loaded together
 _RETRY_S: Final = 0.2
 
 
@@ -107,9 +101,7 @@ class Node:
         self._is_sending = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._max_loads = max_loads
-        self._loaders = 0
-        self._to_load: dict[tuple[str, str], deque[LoadRequest]] = {}  # by table and index
+        self._loader = Loader(store, engine, self.spawn, self._loaded, max_loads=max_loads)
         # When everybody comes back together, most wait here instead of being refused, and leave
         # room for mutations.
         self._sign_ins = asyncio.Semaphore(max(1, engine.committer.max_queue // 4))
@@ -347,11 +339,11 @@ class Node:
         if self.engine.advance():
             self.follower.moved()
         self._send_batch()
-        self._load_missing()
+        self._loader.load_missing()
         if self._is_sending:
             return
         is_busy = self.engine.settle(_SLICE_S)
-        self._load_missing()
+        self._loader.load_missing()
         self._cache.clear()
         self.follower.want(self.engine.committer.min_ts)
         if is_busy:
@@ -423,57 +415,8 @@ class Node:
         self.engine.committer.looked_up(settled, head)
         self.wake()
 
-    def _load_missing(self) -> None:
-        """Let what the engine lacks be loaded; what finds all loaders at work goes together."""
-        for request in self.engine.take_loads():
-            self._to_load.setdefault((request.table, request.index), deque()).append(request)
-        while self._to_load and self._loaders < self._max_loads:
-            self._loaders += 1
-            self.spawn(partial(self._load, self._next_loads()), "load")
-
-    def _next_loads(self) -> list[LoadRequest]:
-        """Take pieces of one index: many small ones, or few that may be large."""
-        loads: list[LoadRequest] = []
-        if not self._to_load:
-            return loads
-        index = next(iter(self._to_load))
-        waiting = self._to_load.pop(index)
-        rows = 0
-        while waiting and len(loads) < _MAX_PIECES:
-            rows += waiting[0].limit
-            if loads and rows > _MAX_LOADED_ROWS:
-                break
-            loads.append(waiting.popleft())
-        if waiting:
-            self._to_load[index] = waiting  # behind those of other indexes
-        return loads
-
-    async def _load(self, requests: list[LoadRequest]) -> None:
-        while requests:
-            await self._load_together(requests)
-            requests = self._next_loads()
-        self._loaders -= 1
-
-    async def _load_together(self, requests: list[LoadRequest]) -> None:
-        while True:
-            try:
-                results = await self._store.load(requests)
-                break
-            except DatabaseDown:
-                await asyncio.sleep(_RETRY_S)
-            except Exception as error:
-                if len(requests) > 1:  # only who asked for what cannot be had shall hear of it
-                    for request in requests:
-                        await self._load_together([request])
-                    return
-                [request] = requests
-                log.exception("loading %s/%s failed", request.table, request.index)
-                self.engine.load_failed(request, Internal(f"cannot load rows: {error}"))
-                self.wake()
-                return
-        for result in results:
-            self.engine.loaded(result)
-        self.follower.want(max(result.ts for result in results))
+    def _loaded(self, ts: int) -> None:
+        self.follower.want(ts)
         self.wake()
 
     def spawn(self, work: Work, name: str) -> None:
