@@ -1,4 +1,6 @@
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -72,3 +74,20 @@ def test_outside_the_main_thread_there_is_no_alarm():
 
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[1] == timer[1]
+
+
+ENDS_SLOWLY = """
+import time
+from parley.engine.alarm import ALARM
+
+class EndsSlowly:
+    def __del__(self, sleep=time.sleep):
+        sleep(1.0)  # longer than it takes to ring
+
+ALARM.install()
+one = EndsSlowly()
+"""
+
+
+def test_a_process_that_takes_long_to_end_is_not_killed_by_its_alarm():
+    assert subprocess.run([sys.executable, "-c", ENDS_SLOWLY], check=False).returncode == 0

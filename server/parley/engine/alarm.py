@@ -6,6 +6,7 @@ main thread of a process can take signals; elsewhere (in tests, say) there is no
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 import time
@@ -35,6 +36,8 @@ class Alarm:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGALRM, self._ring)
             signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+            # An interpreter that ends gives signals back their own effect: SIGALRM would kill it.
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
             self._is_installed = True
 
     def arm(self) -> None:
