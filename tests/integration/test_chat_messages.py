@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -149,6 +151,33 @@ async def test_writing_on_does_not_move_the_conversation_in_lists(alice: Person)
     await alice.mutation("messages:appendText", messageId=answer, text="more")
 
     assert await alice.titles() == ["newer", "older"]
+
+
+async def test_what_streams_in_rewrites_its_message_at_a_bounded_rate(
+    alice: Person, app: App
+) -> None:
+    """However fast the pieces come: by what Postgres logged, not by what the node says."""
+    answer = await alice.say(await alice.create(), "", role="assistant")
+    pieces = [f"{number} " for number in range(60)]
+    for start in range(0, len(pieces), 10):
+        ten = pieces[start : start + 10]
+        await asyncio.gather(
+            *[alice.mutation("messages:appendText", messageId=answer, text=text) for text in ten]
+        )
+
+    rows = await app.database.fetch(
+        "select ts from parley.log_rows join parley.log_tx using (txid)"
+        " where table_name = 'messages' and id::text = $1 order by ts",
+        answer,
+    )
+    row = await app.database.fetchrow("select content from messages where id::text = $1", answer)
+    assert row is not None
+    assert row["content"] == "".join(pieces)
+    assert 1 < len(rows) < len(pieces)
+    inserted, *written = [row["ts"] for row in rows]
+    assert inserted < written[0]
+    # Less a little: a clock may be set back.
+    assert min(later - earlier for earlier, later in pairwise(written)) > 90_000_000
 
 
 # --- editing

@@ -183,6 +183,12 @@ GOALS = (
         1.3,
     ),
     most("bytes per append, the last / the first", ("streaming", "bytes_growth"), None, 1.2),
+    most(
+        "rows rewritten per second per streamed message",  # once per spacing, and the first at once
+        ("streaming", "rewritten_per_s_and_message"),
+        None,
+        11,
+    ),
     most("acknowledged appends lost", ("streaming", "lost"), None, 0),
     most("hot query: loads per re-run", ("hot query", "loads_per_run"), None, 0),
     most(

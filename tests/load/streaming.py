@@ -113,6 +113,7 @@ async def streaming(server: Process, dsn: str, seconds: float) -> Figure:
     return {
         **found,
         "rows_rewritten_per_s": round(rewritten / found["took_s"], 1),
+        "rewritten_per_s_and_message": round(rewritten / found["took_s"] / len(answers), 2),
         "lost": sum(answer.lost(contents[answer.message_id]) for answer in answers),
     }
 

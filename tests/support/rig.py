@@ -431,12 +431,12 @@ class Client:
 
     def _submit(
         self, worker: SyncWorker, message: Mutation, identity: Identity | None, answer: Any
-    ) -> None:
+    ) -> bool:
         try:
             function = REGISTRY.find(message.udf_path, "mutation")
         except ParleyError as error:
             answer(Answer(error=error, ts=self.rig.engine.memory.ts))
-            return
+            return False
         self.rig.engine.committer.submit(
             mutation_call(
                 function,
@@ -447,6 +447,7 @@ class Client:
                 self.rig.clock.monotonic() + 15.0,
                 answer,
                 max_bytes=MAX_BYTES,
-                is_unwanted=lambda: worker.is_closed,
+                is_unwanted=lambda: worker.is_closed or worker.failure is not None,
             )
         )
+        return function.spacing is not None

@@ -23,6 +23,7 @@ from parley.errors import (
 )
 from parley.store.types import (
     AlreadySettled,
+    Batch,
     BatchOutcome,
     Busy,
     Committed,
@@ -989,7 +990,10 @@ ROWS = (1, 2)
 OUTCOMES = ("commit", "lost", "unheard", "down", "in the way", "busy")
 
 submissions = st.tuples(
-    st.just("submit"), st.sampled_from("abc"), st.sampled_from((*ROWS, 66)), st.booleans()
+    st.just("submit"),
+    st.sampled_from("abc"),
+    st.sampled_from((*ROWS, 66)),
+    st.sampled_from(("bump", "fail", "stretch", "stretch")),
 )
 events = st.one_of(
     submissions,
@@ -1011,21 +1015,21 @@ class Chaos:
     def __init__(self) -> None:
         self.rig = Rig(*[note(n, rank=0) for n in ROWS])
         poison(self.rig, 66)
-        self.sent: list[tuple[str, int, int, bool, Ticket]] = []
+        self.sent: list[tuple[str, int, int, str, Ticket]] = []
         self.repeats: list[tuple[int, Ticket]] = []
         self.taken: dict[int, list[int]] = {row: [] for row in ROWS}
+        self.stretched_at: dict[int, float] = {}
 
-    def submit(self, session: str, row: int, is_failure: bool) -> None:
+    def submit(self, session: str, row: int, path: str) -> None:
         number = len(self.sent)
-        path = "fail" if is_failure else "bump"
         ticket = self.rig.submit(path, session, number, id=uuid(row), timeout_s=1e9)
-        self.sent.append((session, number, row, is_failure, ticket))
+        self.sent.append((session, number, row, path, ticket))
 
     def repeat(self, at: int) -> None:
         if at < len(self.sent):
-            session, number, row, is_failure, _ = self.sent[at]
-            if not is_failure and row != 66:
-                again = self.rig.submit("bump", session, number, id=uuid(row), timeout_s=1e9)
+            session, number, row, path, _ = self.sent[at]
+            if path != "fail" and row != 66:
+                again = self.rig.submit(path, session, number, id=uuid(row), timeout_s=1e9)
                 self.repeats.append((at, again))
 
     def land(self, how: str) -> None:
@@ -1035,7 +1039,7 @@ class Chaos:
         rows = frozenset((write.table, write.id) for write in rig.batches[-1].writes)
         if how == "unheard":
             rig.store.commit(rig.batches[-1])
-        rig.land(
+        outcome = rig.land(
             {
                 "commit": None,
                 "lost": Unknown("lost"),
@@ -1045,6 +1049,17 @@ class Chaos:
                 "busy": Busy(rows) if rows else None,
             }[how]
         )
+        if isinstance(outcome, Committed):
+            self.mind_the_spacing(rig.batches[-1])
+
+    def mind_the_spacing(self, batch: Batch) -> None:
+        """Check that what is spaced was not committed a moment before."""
+        numbers = [entry.request.request_id for entry in batch.entries if entry.request]
+        sent = [self.sent[number] for number in numbers]
+        now = self.rig.clock.monotonic()
+        for row in {row for _, _, row, path, _ in sent if path == "stretch"}:
+            assert now >= self.stretched_at.get(row, 0.0) + 0.1
+            self.stretched_at[row] = now
 
     def write(self, row: int) -> None:
         self.taken[row].append(rank(self.rig, row) + 1)
@@ -1076,10 +1091,11 @@ def test_whatever_happens_each_mutation_happens_once_in_order_and_is_answered_on
 
     states = chaos.rig.store.states
     for row in ROWS:
-        values = [t.value for _, _, r, fails, t in chaos.sent if r == row and not fails]
+        values = [t.value for _, _, r, path, t in chaos.sent if r == row and path != "fail"]
         assert sorted(values + chaos.taken[row]) == list(range(1, rank(chaos.rig, row) + 1))
-    for _, _, row, is_failure, ticket in chaos.sent:
+    for _, _, row, path, ticket in chaos.sent:
         [answer] = ticket.answers
+        is_failure = path == "fail"
         if is_failure and row != 66:
             # True at some moment between the commit before and its own.
             before = max(ts for ts in states if ts < (answer.ts or 0))
@@ -1092,6 +1108,13 @@ def test_whatever_happens_each_mutation_happens_once_in_order_and_is_answered_on
     for session in "abc":
         times = [t.answers[0].ts or 0 for s, _, _, _, t in chaos.sent if s == session]
         assert times == sorted(times)
+        for row in ROWS:
+            in_order = [
+                t.value
+                for s, _, r, path, t in chaos.sent
+                if (s, r) == (session, row) and path != "fail"
+            ]
+            assert in_order == sorted(in_order)
     for at, again in chaos.repeats:
         assert again.answers == chaos.sent[at][4].answers
     assert uuid(66) not in {row_id for _, row_id in chaos.rig.store.rows}

@@ -18,6 +18,7 @@ from parley.functions.context import ActionCtx, MutationCtx, QueryCtx
 from parley.functions.registry import (
     Definition,
     Registry,
+    Spacing,
     action,
     mutation,
     on_authenticated,
@@ -258,6 +259,21 @@ async def careless(ctx: QueryCtx, x: set[str]) -> None:
     raise NotImplementedError
 
 
+async def spaced(ctx: MutationCtx, x: str, y: str = "may be absent") -> None:
+    raise NotImplementedError
+
+
+def test_a_spacing_names_its_argument_as_the_wire_does() -> None:
+    async def add(ctx: MutationCtx, note_id: str) -> None:
+        raise NotImplementedError
+
+    registry = Registry()
+    definition = mutation(spacing_s=0.5, spaced_by="note_id")(add)
+    registry.add_module(module("made", f=definition), "m")
+
+    assert registry.find("m:add", "mutation").spacing == Spacing(0.5, "noteId")
+
+
 @pytest.mark.parametrize(
     ("prefix", "definition", "message"),
     [
@@ -267,6 +283,16 @@ async def careless(ctx: QueryCtx, x: set[str]) -> None:
         ("m", define("f", query(name="a b")), "'m:a b' is not a path that clients can call"),
         ("my-module", define(), "'my-module:f' is not a path that clients can call"),
         ("m.js", define(), "'m.js:f' is not a path that clients can call"),
+        ("m", query(spacing_s=1, spaced_by="x")(spaced), "spacing_s is for mutations, not for a"),
+        ("m", mutation(spacing_s=0, spaced_by="x")(spaced), "spacing_s must be above 0"),
+        (
+            "m",
+            mutation(spacing_s=5.1, spaced_by="x")(spaced),
+            "spacing_s must be above 0, and 5 at",
+        ),
+        ("m", mutation(spaced_by="x")(spaced), "spacing_s must be above 0"),
+        ("m", mutation(spacing_s=1)(spaced), "spaced_by must name a parameter that is always"),
+        ("m", mutation(spacing_s=1, spaced_by="y")(spaced), "spaced_by must name .* not 'y'"),
     ],
 )
 def test_function_that_cannot_be_served_is_refused_with_its_place(

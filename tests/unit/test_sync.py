@@ -685,11 +685,43 @@ def test_a_client_whose_mutations_take_too_much_room_is_not_read_any_more(is_ove
     rig = Rig()
     client = rig.client()
     [message] = [client.connection.receive('{"type":"Mutation","requestId":0,"udfPath":"notes:x"}')]
-    client.worker._is_running = True
+    client.worker._submitted = 1
 
     client.worker.mutate(message, MAX_WAITING_BYTES + is_over)  # type: ignore[arg-type]
 
     assert client.worker.is_congested is is_over
+
+
+def test_spaced_mutations_follow_one_another_and_are_answered_in_order() -> None:
+    rig = Rig(note(1, rank=0))
+    client = rig.client()
+    for number in range(4):
+        client.mutate(number, "stretch", id=uuid(1))
+    client.mutate(4, "no such function")
+    client.mutate(5, "stretch", id=uuid(1))
+
+    rig.run()
+    client.read()
+
+    responses = [each for each in client.order if each.startswith("response")]
+    assert responses == [f"response {number}" for number in range(6)]
+    assert [client.responses[n]["result"] for n in (0, 1, 2, 3, 5)] == [1, 2, 3, 4, 5]
+    assert not client.responses[4]["success"]
+    assert max(len(batch.entries) for batch in rig.batches) == 4
+
+
+def test_none_runs_behind_a_spaced_mutation_that_got_no_answer() -> None:
+    rig = Rig(note(1, rank=0))
+    client = rig.client()
+    client.mutate(0, "stretch", id=uuid(1))
+    client.mutate(1, "stretch", id=uuid(1))
+    rig.engine.committer._waiting.ready[0].deadline = 0.0
+
+    rig.run()
+
+    assert isinstance(client.worker.failure, TimedOut)
+    assert not client.worker.outbox
+    assert rig.store.rows["notes", uuid(1)]["rank"] == 0
 
 
 def test_no_mutation_runs_for_a_client_that_does_not_read_what_the_others_gave() -> None:

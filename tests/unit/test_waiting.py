@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
 from parley.engine.batch import Mutation
 from parley.engine.waiting import WaitingRoom
 from parley.functions.context import Entropy
@@ -108,3 +110,63 @@ def test_it_is_empty_when_everybody_has_left() -> None:
     room.leave(only)
 
     assert room.is_empty
+
+
+def test_one_whose_key_is_closed_waits_until_it_opens_or_expires() -> None:
+    room = WaitingRoom()
+    key = ("i", "notes:stretch", b"1")
+    first, late = mutation("a"), mutation("b", deadline=3.0)
+    first.spacing_key = late.spacing_key = key
+    room.spaced.close(key)
+
+    assert room.must_wait(first, {})
+    assert room.must_wait(late, {})
+    assert not room.must_wait(mutation("c"), {})
+    assert not room.must_wait(first, {key})
+    assert room.size == 2
+
+    assert room.take_expired(3.0) == [late]
+    room.spaced.rest({key: 1.0}, committed_at=3.0)
+    assert room.wakes_at() == [4.0]
+    room.wake(3.9)
+    assert list(room.ready) == []
+    room.wake(4.0)
+    assert list(room.ready) == [first]
+    assert (room.size, room.wakes_at()) == (1, [])
+
+
+def test_who_follows_is_ready_neither_when_it_falls_back_nor_before_its_turn() -> None:
+    room = WaitingRoom()
+    first, second, third = (mutation("a", number) for number in range(3))
+    for each in (first, second, third):
+        each.spacing_key = ("i", "notes:stretch", b"1")
+        room.enter(each)
+    room.ready.clear()
+
+    assert room.follow(first, {}) is second
+    assert room.follow(second, {}) is third
+    assert room.follow(third, {}) is None
+    room.back([first, second, third])
+    assert list(room.ready) == [first]
+
+    room.ready.clear()
+    assert room.follow(first, {}) is second
+    room.leave(first)
+    assert list(room.ready) == []
+    room.leave(second)
+    assert list(room.ready) == [third]
+
+
+@pytest.mark.parametrize("trouble", ["conflicts", "refusals", "setbacks", "repeat", "unwanted"])
+def test_who_is_in_trouble_follows_nobody(trouble: str) -> None:
+    room = WaitingRoom()
+    first, second = mutation("a", 1), mutation("a", 1 if trouble == "repeat" else 2)
+    for each in (first, second):
+        each.spacing_key = ("i", "notes:stretch", b"1")
+        room.enter(each)
+    if trouble == "unwanted":
+        second.is_unwanted = lambda: True
+    elif trouble != "repeat":
+        setattr(second, trouble, 1)
+
+    assert room.follow(first, {}) is None

@@ -45,7 +45,7 @@ async def list_(
     )
 
 
-@mutation
+@mutation(spacing_s=0.1, spaced_by="message_id")
 async def append_text(
     ctx: MutationCtx,
     message_id: MessageId,
@@ -57,7 +57,8 @@ async def append_text(
     """Write on at the end of a message: how an answer comes piece by piece.
 
     `text` and `reasoningText` are put behind what is there; `citations` and `tools` replace what is
-    there. `updatedAt` of the conversation stays: lists need not move with every word.
+    there. `updatedAt` of the conversation stays: lists need not move with every word. However many
+    pieces come, a message is written ten times a second at most.
     """
     message = await require_own_message(ctx, message_id)
     before = message.get("reasoningText", "")

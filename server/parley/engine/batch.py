@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from parley.engine.overlay import Overlay
 from parley.engine.runner import Ended, Failed, Returned
@@ -15,6 +15,8 @@ from parley.identity import Identity
 from parley.store.tables import Schema
 from parley.store.types import BatchEntry, RequestId, Settled
 from parley.values import encode
+
+SpacingKey: TypeAlias = "tuple[str, str, bytes]"  # caller, path, digest of the argument
 
 
 @dataclass(slots=True)  # made all the time: frozen ones take three times as long
@@ -43,6 +45,8 @@ class Mutation:
         answer: called once.
         is_unwanted: whether nobody waits for it any more; then it is not run.
         has_session: whether the client may send the same request again; over HTTP it cannot.
+        spacing_key: what it shares with those that are committed together with it, and no sooner
+            than its function's spacing after the last ones; None where there is no spacing.
         conflicts: how often others had changed what it read.
         refusals: how often Postgres refused it alone.
         setbacks: how often it was held up otherwise; decides how long it waits next time.
@@ -58,9 +62,15 @@ class Mutation:
     answer: Callable[[Answer], None]
     is_unwanted: Callable[[], bool] = lambda: False
     has_session: bool = True
+    spacing_key: SpacingKey | None = None
     conflicts: int = 0
     refusals: int = 0
     setbacks: int = 0
+
+    @property
+    def spacing_s(self) -> float:
+        """Return the seconds between commits of its spacing key."""
+        return 0.0 if self.function.spacing is None else self.function.spacing.seconds
 
     @property
     def session(self) -> tuple[str, str]:

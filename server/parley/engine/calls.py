@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from parley.engine.batch import Answer, Mutation
-from parley.engine.live import Call
+from parley.engine.live import Call, digest_of
 from parley.errors import ArgumentsInvalid, FunctionFailed, LimitExceeded
 from parley.functions.context import Entropy
 from parley.functions.registry import Function, Registry
@@ -53,10 +53,13 @@ def mutation_call(
 ) -> Mutation:
     """Return a mutation for the committer; arguments that do not fit fail in its turn."""
     checked: dict[str, Any] | FunctionFailed
-    args_json = b""
+    args_json, spacing_key = b"", None
     try:
         decoded, args_json = decoded_args(args, max_bytes)
         checked = function.arguments.validate(decoded)
+        if function.spacing is not None:
+            chosen = encode(decoded[function.spacing.argument])
+            spacing_key = (request.identity, function.path, digest_of(chosen))
     except FunctionFailed as error:
         checked = error
     call_hash = hashlib.sha256(function.path.encode() + b"\0" + args_json).digest()[:16]
@@ -71,6 +74,7 @@ def mutation_call(
         answer,
         is_unwanted=is_unwanted,
         has_session=has_session,
+        spacing_key=spacing_key,
     )
 
 

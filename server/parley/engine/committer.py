@@ -181,6 +181,7 @@ class Committer:
         """Let what was run ahead run again."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
+            self._waiting.spaced.reopen(ahead.spacings)
             self._waiting.back(ahead.mutations)
 
     def _gather(self, gathering: Gathering, *, is_ahead: bool = False) -> None:
@@ -197,8 +198,20 @@ class Committer:
             if is_solo and (is_ahead or gathering.entries):
                 break
             self._waiting.ready.popleft()
-            self._join(gathering, mutation)
+            if self._waiting.must_wait(mutation, gathering.spacings):
+                continue
+            is_in = self._join(gathering, mutation)
             gathering.is_closed = gathering.is_closed or is_solo
+            if is_in and mutation.spacing_key is not None:
+                self._take_along(gathering, mutation, deadline)
+
+    def _take_along(self, gathering: Gathering, taken: Mutation, deadline: float) -> None:
+        """Run what its session has behind a spaced mutation, as far as that is spaced too."""
+        while self._has_room(gathering) and self._monotonic() <= deadline:
+            follower = self._waiting.follow(taken, gathering.spacings)
+            if follower is None or not self._join(gathering, follower):
+                break
+            taken = follower
 
     def _has_room(self, gathering: Gathering) -> bool:
         return (
@@ -207,21 +220,24 @@ class Committer:
             and gathering.size_bytes < MAX_BATCH_BYTES
         )
 
-    def _join(self, gathering: Gathering, mutation: Mutation) -> None:
-        """Run a mutation; what deletes a parent stays by itself."""
+    def _join(self, gathering: Gathering, mutation: Mutation) -> bool:
+        """Run a mutation, and tell whether it joined; what deletes a parent stays by itself."""
         overlay = gathering.overlay
         mark = overlay.mark()
         entry = self._run_one(mutation, overlay)
         if entry is None:
-            return
+            return False
         if entry.may_cascade(gathering.schema, overlay):
             gathering.is_closed = True
             if gathering.entries:
                 overlay.roll_back(mark)
                 self._waiting.back([mutation])
-                return
+                return False
             gathering.may_cascade = True
         gathering.add(entry)
+        if mutation.spacing_key is not None:
+            self._waiting.spaced.close(mutation.spacing_key)
+        return True
 
     def _run_one(self, mutation: Mutation, overlay: Overlay) -> Entry | None:
         if mutation.is_unwanted():
@@ -245,7 +261,9 @@ class Committer:
         if flight.is_of_another_past:
             outcome = Unknown("the database was replaced meanwhile")
         if isinstance(outcome, Committed):
+            self._waiting.spaced.rest(flight.gathered.spacings, now)
             return self._committed(flight, outcome.commit)
+        self._waiting.spaced.reopen(flight.gathered.spacings)
         self._forget_ahead()  # it stands on what did not happen
         match outcome:
             case Conflicted(indexes, head):
@@ -326,11 +344,13 @@ class Committer:
 
     def _already_settled(self, flight: Flight, settled: tuple[Settled, ...]) -> None:
         known = {found.request: found for found in settled}
-        again = []
+        again, sessions = [], set()
         for entry in flight.gathered.entries:
             found = known.get(entry.mutation.request)
-            if found is None:
+            # Nobody is answered before an earlier one of the session.
+            if found is None or entry.mutation.session in sessions:
                 again.append(entry.mutation)
+                sessions.add(entry.mutation.session)
             else:
                 self._settled.append((entry.mutation, replayed(entry.mutation, found)))
                 self.min_ts = max(self.min_ts, found.ts or 0)

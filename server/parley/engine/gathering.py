@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from parley.engine.batch import Entry, Mutation, batch_entry
+from parley.engine.batch import Entry, Mutation, SpacingKey, batch_entry
 from parley.engine.memory import Memory
 from parley.engine.overlay import Overlay
 from parley.store.tables import Schema
@@ -26,6 +26,7 @@ class Gathering:
         is_closed: no more may join.
         may_cascade: Postgres may delete more rows than they did.
         base_ts: the commit that they stand on beside `head`; 0 when there is none.
+        spacings: for each spacing key of theirs, the seconds between its commits.
     """
 
     head: int
@@ -36,6 +37,7 @@ class Gathering:
     is_closed: bool = False
     may_cascade: bool = False
     base_ts: int = 0
+    spacings: dict[SpacingKey, float] = field(default_factory=dict)
 
     @classmethod
     def on(cls, memory: Memory, base: Overlay | None = None) -> Gathering:
@@ -51,6 +53,9 @@ class Gathering:
         """Let a mutation that just ran join."""
         self.entries.append(entry)
         self.size_bytes += entry.size_bytes
+        key = entry.mutation.spacing_key
+        if key is not None:
+            self.spacings[key] = entry.mutation.spacing_s
 
     def stands_on(self, memory: Memory) -> bool:
         """Tell whether memory is as it was when these ran, so that more may join."""

@@ -290,14 +290,15 @@ class Node:
         message: Mutation,
         identity: Identity | None,
         answer: Callable[[Answer], None],
-    ) -> None:
+    ) -> bool:
+        """Submit a client's mutation; tell whether the next may follow it, unanswered."""
         session_id = worker.connection.session_id
         try:
             function = self.registry.find(message.udf_path, "mutation")
             self._refuse_if_full()
         except ParleyError as error:
             answer(Answer(error=error, ts=self.engine.memory.ts))
-            return
+            return False
         self.engine.committer.submit(
             mutation_call(
                 function,
@@ -308,10 +309,11 @@ class Node:
                 self._clock.monotonic() + self._mutation_timeout_s,
                 answer,
                 max_bytes=self._max_args_bytes,
-                is_unwanted=lambda: worker.is_closed,
+                is_unwanted=lambda: worker.is_closed or worker.failure is not None,
             )
         )
         self.wake()
+        return function.spacing is not None
 
     def _refuse_if_full(self) -> None:
         if self.is_draining:

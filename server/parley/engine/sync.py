@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from parley.engine.batch import Answer
 from parley.engine.cohort import Cohort, WriteNow
@@ -42,6 +43,21 @@ def _nothing() -> None:
     """Do nothing."""
 
 
+Submit: TypeAlias = (
+    "Callable[[SyncWorker, Mutation, Identity | None, Callable[[Answer], None]], bool]"
+)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A mutation of the client that has not been answered: answers go out in order."""
+
+    message: Mutation
+    identity: Identity | None
+    size_bytes: int
+    answer: Answer | None = None
+
+
 class SyncWorker:
     """The engine's side of one connection; fulfils `cohort.Member`.
 
@@ -61,7 +77,7 @@ class SyncWorker:
         cache: FrameCache,
         *,
         prepare: Callable[[Add], Call],
-        submit: Callable[[SyncWorker, Mutation, Identity | None, Callable[[Answer], None]], None],
+        submit: Submit,
         has_output: Callable[[], None],
         max_queries: int,
         max_mutations: int,
@@ -85,9 +101,10 @@ class SyncWorker:
         self._redact = redact_errors
         self._unread = 0
         self._unread_bytes = 0
-        self._mutations: deque[tuple[Mutation, Identity | None, int]] = deque()
+        self._mutations: deque[_Taken] = deque()
         self._waiting_bytes = 0
-        self._is_running = False
+        self._submitted = 0  # of these, the first so many
+        self._lets_follow = False
         self._is_submitting = False
 
     def attach(self, write_now: WriteNow) -> None:
@@ -156,7 +173,7 @@ class SyncWorker:
         if len(self._mutations) >= self._max_mutations:
             raise TooManyMutations(f"{self._max_mutations} mutations are waiting on this socket")
         self._alone()
-        self._mutations.append((message, self.identity, size_bytes))
+        self._mutations.append(_Taken(message, self.identity, size_bytes))
         self._waiting_bytes += size_bytes
         self._submit_waiting()
 
@@ -249,27 +266,38 @@ class SyncWorker:
     def _submit_waiting(self) -> None:
         """Submit the mutation whose turn it is, and the next as long as answers come at once.
 
-        None runs for a client that does not read what the others gave.
+        The next also where the one before lets it follow: such are committed together. None runs
+        for a client that does not read what the others gave.
         """
         if self._is_submitting:
             return  # further up the stack
         self._is_submitting = True
         while self._may_submit():
-            self._is_running = True
-            message, identity, _ = self._mutations[0]
-            self._submit(self, message, identity, partial(self._answered, message))
+            taken = self._mutations[self._submitted]
+            self._submitted += 1
+            answer = partial(self._answered, taken)
+            self._lets_follow = self._submit(self, taken.message, taken.identity, answer)
         self._is_submitting = False
 
     def _may_submit(self) -> bool:
-        is_free = not self._is_running and self.failure is None
-        return bool(self._mutations) and is_free and self._unread_bytes <= MAX_UNREAD_BYTES
+        is_free = (self._submitted == 0 or self._lets_follow) and self.failure is None
+        is_there = self._submitted < len(self._mutations)
+        return is_there and is_free and self._unread_bytes <= MAX_UNREAD_BYTES
 
-    def _answered(self, message: Mutation, answer: Answer) -> None:
-        if self.is_closed:
-            return
-        *_, size_bytes = self._mutations.popleft()
-        self._waiting_bytes -= size_bytes
-        self._is_running = False
+    def _answered(self, taken: _Taken, answer: Answer) -> None:
+        taken.answer = answer
+        while not self.is_closed and self.failure is None and self._mutations:
+            first = self._mutations[0]
+            if first.answer is None:
+                break
+            self._mutations.popleft()
+            self._submitted -= 1
+            self._waiting_bytes -= first.size_bytes
+            self._tell(first.message, first.answer)
+        if not self.is_closed:
+            self._submit_waiting()
+
+    def _tell(self, message: Mutation, answer: Answer) -> None:
         error = answer.error
         if error is None:
             cohort = self._alone()
@@ -285,4 +313,3 @@ class SyncWorker:
             # Not an answer but the lack of one: closed with a reason on which clients send again.
             # Those behind it must not overtake it.
             self.fail(error)
-        self._submit_waiting()

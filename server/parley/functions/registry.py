@@ -27,8 +27,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Ctx = TypeVar("Ctx")
 
+MAX_SPACING_S: Final = 5.0  # well below the time in which a mutation has to be answered
+
 # A module may choose its own path: `__parley_path__ = "admin/users"`.
 _PATH_ATTRIBUTE: Final = "__parley_path__"
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How far apart the commits of a mutation are, for each caller and value of an argument.
+
+    Attributes:
+        seconds: from one commit to the next.
+        argument: by whose value: the name of the parameter in a definition, on the wire in a
+            function that is served.
+    """
+
+    seconds: float
+    argument: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +60,7 @@ class Definition(Generic[Ctx, P, R]):
         is_internal: only other functions can call it, never a client.
         name: its name on the wire; None derives it from the function's name.
         is_on_authenticated: run when an identity is first accepted.
+        spacing: how far apart its commits are; None commits each as soon as it can be.
     """
 
     handler: Callable[Concatenate[Ctx, P], Coroutine[Any, Any, R]]
@@ -51,6 +68,7 @@ class Definition(Generic[Ctx, P, R]):
     is_internal: bool = False
     name: str | None = None
     is_on_authenticated: bool = False
+    spacing: Spacing | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the engine could not drive."""
@@ -79,7 +97,12 @@ class Decorator(Generic[Ctx]):
 
     @overload
     def __call__(
-        self, *, internal: bool = False, name: str | None = None
+        self,
+        *,
+        internal: bool = False,
+        name: str | None = None,
+        spacing_s: float | None = None,
+        spaced_by: str | None = None,
     ) -> Callable[
         [Callable[Concatenate[Ctx, P], Coroutine[Any, Any, R]]], Definition[Ctx, P, R]
     ]: ...
@@ -90,6 +113,8 @@ class Decorator(Generic[Ctx]):
         *,
         internal: bool = False,
         name: str | None = None,
+        spacing_s: float | None = None,
+        spaced_by: str | None = None,
     ) -> Any:
         """Define `handler` as a function clients can call.
 
@@ -98,10 +123,16 @@ class Decorator(Generic[Ctx]):
             internal: other functions can call it, clients cannot.
             name: the name on the wire; by default the Python name in camelCase, without a trailing
                 underscore.
+            spacing_s: of a mutation: what one caller does to one `spaced_by` is committed together,
+                so many seconds after the last such commit; at once where that was longer ago.
+            spaced_by: the parameter whose value tells what is committed together.
         """
+        spacing = None
+        if spacing_s is not None or spaced_by is not None:
+            spacing = Spacing(spacing_s or 0.0, spaced_by or "")
 
         def define(handler: Callable[..., Coroutine[Any, Any, Any]]) -> Definition[Any, ..., Any]:
-            return Definition(handler, self.kind, is_internal=internal, name=name)
+            return Definition(handler, self.kind, is_internal=internal, name=name, spacing=spacing)
 
         return define if handler is None else define(handler)
 
@@ -132,6 +163,7 @@ class Function:
         arguments: its parameters behind ctx.
         handler: called as `handler(ctx, **arguments.validate(args))`.
         doc: its docstring, cleaned; empty where it has none.
+        spacing: how far apart its commits are.
     """
 
     path: str
@@ -140,6 +172,7 @@ class Function:
     arguments: Arguments
     handler: Callable[..., Coroutine[Any, Any, Any]]
     doc: str
+    spacing: Spacing | None = None
 
 
 class Registry:
@@ -255,6 +288,7 @@ def _function(definition: Definition[Any, ..., Any], prefix: str) -> Function:
         path = f"{prefix}:{definition.name or wire_name(handler.__name__)}"
         if not _is_canonical(path):
             raise SetupError(f"{path!r} is not a path that clients can call")
+        spacing = None if definition.spacing is None else _spacing(definition, arguments)
     except SetupError as error:
         raise SetupError(f"{_place(handler)}: {error.message}") from None
     return Function(
@@ -264,7 +298,23 @@ def _function(definition: Definition[Any, ..., Any], prefix: str) -> Function:
         arguments=arguments,
         handler=handler,
         doc=inspect.getdoc(handler) or "",
+        spacing=spacing,
     )
+
+
+def _spacing(definition: Definition[Any, ..., Any], arguments: Arguments) -> Spacing:
+    """Return the spacing of a definition, with its argument as the wire names it."""
+    assert definition.spacing is not None  # noqa: S101
+    seconds, parameter = definition.spacing.seconds, definition.spacing.argument
+    if definition.kind != "mutation":
+        raise SetupError(f"spacing_s is for mutations, not for a {definition.kind}")
+    if not 0 < seconds <= MAX_SPACING_S:
+        raise SetupError(f"spacing_s must be above 0, and {MAX_SPACING_S:g} at most")
+    required = {field.name for field in arguments.shape.fields if not field.is_optional}
+    for name, python_name in arguments.parameters.items():
+        if python_name == parameter and name in required:
+            return Spacing(seconds, name)
+    raise SetupError(f"spaced_by must name a parameter that is always given, not {parameter!r}")
 
 
 def _is_canonical(path: str) -> bool:
