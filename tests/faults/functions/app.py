@@ -41,7 +41,7 @@ async def add(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
     return {"pos": pos, "previous": None if last is None else last["value"], "dropped": dropped}
 
 
-@mutation
+@mutation(spacing_s=0.05, spaced_by="topic")
 async def append(ctx: MutationCtx, topic: str, value: int) -> dict[str, Any]:
     """Add a value to the end of a topic."""
     return await add(ctx, topic, value)
