@@ -306,7 +306,7 @@ def _older() -> None:
 @_bug("session-order")
 def _session_order() -> None:
     """Mutations of one session run side by side."""
-    from parley.engine.sync import SyncWorker
+    from parley.engine.sync import SyncWorker, Taken
     from parley.engine.waiting import WaitingRoom
 
     def enter(self: Any, mutation: Any) -> None:
@@ -321,15 +321,15 @@ def _session_order() -> None:
             self._sessions.pop(mutation.session, None)
 
     def mutate(self: Any, message: Any, _size_bytes: int = 0) -> None:
-        self._mutations.append((message, self.identity, 0))
-        self._submit(self, message, self.identity, lambda answer: answered(self, message, answer))
+        taken = Taken(message, self.identity, 0)
+        self._mutations.append(taken)
+        self._submit(self, message, self.identity, lambda answer: answered(self, taken, answer))
 
-    def answered(self: Any, message: Any, answer: Any) -> None:
+    def answered(self: Any, taken: Any, answer: Any) -> None:
         if not self.is_closed:
-            self._mutations.remove(next(m for m in self._mutations if m[0] is message))
-            self._mutations.appendleft((message, None, 0))
-            self._is_running = True
-            original(self, message, answer)
+            self._mutations.remove(taken)
+            self._mutations.appendleft(taken)
+            original(self, taken, answer)
 
     original = SyncWorker._answered
     _swap(SyncWorker, "mutate", mutate)

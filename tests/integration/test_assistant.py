@@ -41,6 +41,7 @@ class Gate:
         self.steps = asyncio.Semaphore(0)
         self.waits = asyncio.Event()
         monkeypatch.setattr(assistant, "asyncio", SimpleNamespace(sleep=self._sleep))
+        monkeypatch.setattr(assistant, "_PIECES", 4)  # each is committed a while after the other
 
     async def _sleep(self, _seconds: float) -> None:
         self.waits.set()

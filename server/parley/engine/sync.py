@@ -48,8 +48,8 @@ Submit: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
-class _Taken:
+@dataclass(eq=False, slots=True)
+class Taken:
     """A mutation of the client that has not been answered: answers go out in order."""
 
     message: Mutation
@@ -101,7 +101,7 @@ class SyncWorker:
         self._redact = redact_errors
         self._unread = 0
         self._unread_bytes = 0
-        self._mutations: deque[_Taken] = deque()
+        self._mutations: deque[Taken] = deque()
         self._waiting_bytes = 0
         self._submitted = 0  # of these, the first so many
         self._lets_follow = False
@@ -173,7 +173,7 @@ class SyncWorker:
         if len(self._mutations) >= self._max_mutations:
             raise TooManyMutations(f"{self._max_mutations} mutations are waiting on this socket")
         self._alone()
-        self._mutations.append(_Taken(message, self.identity, size_bytes))
+        self._mutations.append(Taken(message, self.identity, size_bytes))
         self._waiting_bytes += size_bytes
         self._submit_waiting()
 
@@ -284,7 +284,7 @@ class SyncWorker:
         is_there = self._submitted < len(self._mutations)
         return is_there and is_free and self._unread_bytes <= MAX_UNREAD_BYTES
 
-    def _answered(self, taken: _Taken, answer: Answer) -> None:
+    def _answered(self, taken: Taken, answer: Answer) -> None:
         taken.answer = answer
         while not self.is_closed and self.failure is None and self._mutations:
             first = self._mutations[0]

@@ -181,7 +181,7 @@ async def balance(ctx: QueryCtx, name: int) -> int | None:
 # Streaming (workload 4).
 
 
-@mutation
+@mutation(spacing_s=0.1, spaced_by="name")
 async def write(ctx: MutationCtx, name: str, chunk: str) -> int:
     """Add to the end of a note, or begin it anew when it is long; return its length before."""
     note_row = await ctx.db.query("notes").with_index("by_name", name=name).unique()
