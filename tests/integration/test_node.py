@@ -246,6 +246,25 @@ async def test_a_batch_goes_out_before_the_next_step_however_many_wake_the_node(
         assert events[: sent + 2] == ["step", "sent", "step"]
 
 
+async def test_a_node_that_stops_waits_for_what_rests_for_its_spacing(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        alice = await app.sign_in("alice")
+        room = await app.mutation("conversations:create", {}, alice)
+        message = {"conversationId": room, "role": "assistant", "content": ""}
+        message_id = await app.mutation("conversations:addMessage", message, alice)
+        piece = {"messageId": message_id, "text": "word "}
+        await app.mutation("messages:appendText", piece, alice)
+        second = asyncio.create_task(app.mutation("messages:appendText", piece, alice))
+        await asyncio.sleep(0)
+
+        await app.node.drain(10.0)
+
+        assert app.node.engine.committer.is_idle
+        assert await second is None
+        content = await app.database.fetchval("select content from messages")
+        assert content == "word word "
+
+
 # --- loading
 
 

@@ -10,6 +10,7 @@ import itertools
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.support.client import FunctionError, SyncClient, open_client
@@ -18,9 +19,11 @@ from tests.support.webapp import WebServer, serving_web
 names = (f"session-{number}" for number in itertools.count())
 
 
-async def outbox(client: SyncClient, name: str, *request_ids: int) -> list[Any]:
+async def outbox(
+    client: SyncClient, name: str, *request_ids: int, path: str = "probe:add"
+) -> list[Any]:
     """Send `add` under each of these numbers, not waiting in between; return their results."""
-    calls = [client.mutate("probe:add", {"name": name}, request_id=n) for n in request_ids]
+    calls = [client.mutate(path, {"name": name}, request_id=n) for n in request_ids]
     return await asyncio.gather(*calls)
 
 
@@ -28,9 +31,10 @@ async def count(client: SyncClient, name: str) -> Any:
     return client.results[await client.subscribe("probe:count", {"name": name})]
 
 
+@pytest.mark.parametrize("path", ["probe:add", "probe:addSpaced"])
 @pytest.mark.parametrize("is_other_node", [False, True])
 async def test_two_sockets_of_one_session_at_once_run_each_request_once(
-    web: WebServer, web_dsn: str, is_other_node: bool
+    web: WebServer, web_dsn: str, is_other_node: bool, path: str
 ) -> None:
     name, session = next(names), str(uuid4())
     with serving_web(web_dsn) as other:
@@ -40,11 +44,28 @@ async def test_two_sockets_of_one_session_at_once_run_each_request_once(
             open_client(new_url, session_id=session) as new,
         ):
             results = await asyncio.gather(
-                outbox(old, name, *range(20)), outbox(new, name, *range(25))
+                outbox(old, name, *range(20), path=path), outbox(new, name, *range(25), path=path)
             )
 
             assert results == [list(range(1, 21)), list(range(1, 26))]
             assert await count(new, name) == 25
+
+
+async def test_what_a_client_streams_is_committed_together_in_its_order(
+    web: WebServer, web_dsn: str
+) -> None:
+    name = next(names)
+    async with open_client(web.url) as client:
+        results = await outbox(client, name, *range(60), path="probe:addSpaced")
+
+        assert results == list(range(1, 61))
+        assert await count(client, name) == 60
+    database = await asyncpg.connect(web_dsn)
+    commits = await database.fetchval(
+        "select count(*) from parley.log_rows where new->>'name' = $1", name
+    )
+    await database.close()
+    assert commits < 30  # two, where nothing else takes this processor
 
 
 async def test_what_a_frozen_leader_had_sent_arrives_behind_its_successor(web: WebServer) -> None:

@@ -88,6 +88,12 @@ async def add(ctx: MutationCtx, name: str, amount: float = 1) -> float:
     return value
 
 
+@mutation(spacing_s=0.1, spaced_by="name")
+async def add_spaced(ctx: MutationCtx, name: str) -> float:
+    """Do as `add`, ten times a second for each counter at most."""
+    return await add(ctx, name)
+
+
 @mutation
 async def refuse(ctx: MutationCtx, data: Any) -> None:
     """Write something, then fail with `data`."""
