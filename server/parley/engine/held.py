@@ -8,6 +8,7 @@ of, and results that are long to make, stay until there is no room for them.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
 from typing import Final
@@ -29,14 +30,15 @@ class HeldResults:
     def __init__(self, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.size_bytes = 0
-        # Queries whose results are held whole, and since when; those held longest come first.
-        self._whole: dict[LiveQuery, float] = {}
+        # Queries whose results are held whole, and since when; those held longest come first. (The
+        # first of a plain dict is found behind the places of all that were removed before it.)
+        self._whole: OrderedDict[LiveQuery, float] = OrderedDict()
 
     def put(self, query: LiveQuery, result: Result, now: float) -> None:
         """Hold a new result of a query; `now` is monotonic, in seconds."""
         self._keep(query, result)
-        self._whole.pop(query, None)  # it goes to the end
         self._whole[query] = now
+        self._whole.move_to_end(query)
 
     def leave(self, query: LiveQuery) -> None:
         """Hold nothing of a query any more."""
