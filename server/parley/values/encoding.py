@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 
@@ -23,6 +23,8 @@ from parley.values.rules import (
     key_step,
 )
 from parley.values.types import Document, Int64
+
+C = TypeVar("C")
 
 _NUMBER_HINT: Final = "use Int64 for integers beyond 2**53"
 _SUPPORTED: Final = "None, bool, int, float, Int64, str, bytes, list, dict or Document"
@@ -131,10 +133,17 @@ def _build_list(value: list[object] | tuple[object, ...], style: _Style, depth: 
         fragments = [item._fragment for item in value if type(item) is Document]
         if len(fragments) == len(value):
             return fragments
+    return build_items(value, _build, style, depth)
+
+
+def build_items(
+    value: Sequence[object], build: Callable[[object, C, int], object], context: C, depth: int
+) -> list[object]:
+    """Return what `build(item, context, depth + 1)` makes of each; what it refuses has a place."""
     items: list[object] = []
     for item in value:
         try:
-            items.append(_build(item, style, depth + 1))
+            items.append(build(item, context, depth + 1))
         except Invalid as invalid:
             invalid.steps.append(f"[{len(items)}]")
             raise

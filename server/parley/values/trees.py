@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import orjson
 
 from parley.values.documents import Documents, documents_of
-from parley.values.encoding import build_wire
+from parley.values.encoding import build_items, build_wire
 from parley.values.rules import (
     MAX_ARRAY,
     MAX_OBJECT,
@@ -77,14 +77,7 @@ def _array(value: Sequence[object], before: object, depth: int) -> Documents | l
     documents = documents_of(value, before)
     if documents is not None:
         return documents
-    items: list[object] = []
-    for item in value:
-        try:
-            items.append(_tree(item, None, depth + 1))
-        except Invalid as invalid:
-            invalid.steps.append(f"[{len(items)}]")
-            raise
-    return items
+    return build_items(value, _tree, None, depth)
 
 
 def _object(value: dict[object, object], before: object, depth: int) -> dict[object, object]:
