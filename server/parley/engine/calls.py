@@ -32,6 +32,7 @@ def query_call(
     try:
         function = registry.find(path, "query", internal=internal)
         decoded, args_json = decoded_args(args, max_bytes)
+        args_json = compact(args_json)  # kept as long as anybody follows the call
         checked = function.arguments.validate(decoded)
     except FunctionFailed as error:
         return Call(path, args_json, journal, refusal=error)
@@ -91,7 +92,7 @@ def decoded_args(args: object, max_bytes: int) -> tuple[dict[str, Any], bytes]:
         raise ArgumentsInvalid(
             "ArgumentValidationError: expected an object with the arguments by name"
         )
-    args_json = compact(encode(decoded))  # kept with the call
+    args_json = encode(decoded)
     if len(args_json) > max_bytes:
         raise LimitExceeded(f"arguments may be {max_bytes} bytes; these have {len(args_json)}")
     return decoded, args_json
