@@ -215,7 +215,7 @@ async def test_who_waits_in_vain_is_told_so_and_forgotten() -> None:
 async def test_the_log_is_read_again_once_the_database_is_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley.engine.follower._RETRY_S", 0.001)
+    monkeypatch.setattr("parley.engine.follower.RETRY_S", 0.001)
     world.store.is_down = True
     ts = world.write()
     world.follower.want(ts)
@@ -230,7 +230,7 @@ async def test_the_log_is_read_again_once_the_database_is_back(
 async def test_a_lost_notification_channel_is_opened_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley.engine.follower._RETRY_S", 0.001)
+    monkeypatch.setattr("parley.engine.follower.RETRY_S", 0.001)
     await world.store.is_listening.wait()
     world.store.is_listening.clear()
     lost, world.store.lost = world.store.lost, asyncio.get_running_loop().create_future()
@@ -243,7 +243,7 @@ async def test_a_lost_notification_channel_is_opened_again(
 async def test_a_channel_that_cannot_be_opened_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("parley.engine.follower._RETRY_S", 0.001)
+    monkeypatch.setattr("parley.engine.follower.RETRY_S", 0.001)
     world = World()
     world.store.is_down = True
     async with world.following():

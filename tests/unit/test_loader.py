@@ -148,7 +148,7 @@ async def test_one_that_cannot_be_had_fails_alone() -> None:
 
 
 async def test_while_postgres_is_down_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parley.engine.loader._RETRY_S", 0)
+    monkeypatch.setattr("parley.engine.loader.RETRY_S", 0)
     rig = Rig()
     rig.store.times_down = 3
     await rig.lack([piece(0)])

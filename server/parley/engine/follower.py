@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _POLL_BUSY_S: Final = 0.1
 _POLL_IDLE_S: Final = 1.0
-_RETRY_S: Final = 0.2
+RETRY_S: Final = 0.2  # until Postgres, which was gone, is asked again
 _CATCH_UP_S: Final = 2.0
 _FUTURE_US: Final = 1_000_000  # by so much a clock may be ahead of ours
 _BUMP_EVERY_S: Final = 1.0
@@ -173,7 +173,7 @@ class Follower:
                 await self._read()
             except DatabaseDown as error:
                 log.warning("the log cannot be read: %s", error.message)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
 
     async def listen(self) -> None:
         """Keep a LISTEN connection for ever."""
@@ -184,7 +184,7 @@ class Follower:
                 await lost
             except DatabaseDown as error:
                 log.warning("not listening for commits, polling instead: %s", error.message)
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(RETRY_S)
 
     async def _read(self) -> None:
         after = self._engine.memory.ts

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from parley.engine.engine import Engine
+from parley.engine.follower import RETRY_S
 from parley.errors import DatabaseDown, Internal
 from parley.store.types import LoadRequest, Store
 
@@ -19,7 +20,6 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 _MAX_PIECES: Final = 32  # of ranges, loaded together
 _MAX_ROWS: Final = 65_536  # at most, of pieces loaded together
-_RETRY_S: Final = 0.2
 
 
 class Loader:
@@ -85,7 +85,7 @@ class Loader:
                 results = await self._store.load(pieces)
                 break
             except DatabaseDown:
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
             except Exception as error:
                 await self._failed(pieces, error)
                 return

@@ -19,7 +19,7 @@ from parley.engine.actions import Actions
 from parley.engine.batch import Answer
 from parley.engine.calls import caller_of, mutation_call, query_call
 from parley.engine.engine import Engine
-from parley.engine.follower import Follower
+from parley.engine.follower import RETRY_S, Follower
 from parley.engine.live import Call
 from parley.engine.loader import Loader, Work
 from parley.engine.oneshot import Answers, OneShot
@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
 _TURNS_TO_SEND: Final = 2
-_RETRY_S: Final = 0.2
 
 
 class Node:
@@ -413,7 +412,7 @@ class Node:
                 head = await self._store.head()
                 break
             except DatabaseDown:
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
         self.engine.committer.looked_up(settled, head)
         self.wake()
 
