@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import signal
@@ -27,10 +28,11 @@ from parley.web.server import GuardedHttp
 from tests.support.client import open_client
 from tests.support.postgres import TEST_SETTINGS, chosen_binaries, shared_temp_dir
 from tests.support.rawsocket import RawSocket, handshake, open_raw
-from tests.support.server import Server, add_probe_tables, running_server
+from tests.support.server import Server, add_probe_tables, running_server, token
 from tests.support.webapp import ADMIN_KEY, WebServer, open_http, serving_web, until
 
 END_S = 10.0
+SERVER_MODULES = ("parley.", "uvicorn.", "uvloop.", "httptools.", "starlette.", "websockets.server")
 names = (f"server-{number}" for number in itertools.count())
 
 
@@ -342,6 +344,48 @@ async def test_requests_sent_ahead_are_answered_in_order(web: WebServer) -> None
 
     assert [data.rpartition(b":")[2] for data in received] == [b"%d}" % n for n in range(5)]
     await RawSocket(reader, writer).abort()
+
+
+# --- what connections leave behind
+
+
+@pytest.mark.parametrize("is_in_order", [True, False])
+async def test_nothing_of_an_ended_connection_waits_for_the_collector(
+    web: WebServer, is_in_order: bool
+) -> None:
+    sockets, connections = web.services.sockets, web.connections
+    async with without_collector() as garbage:
+        async with open_client(web.url) as client:
+            await client.authenticate(token("garbage"))
+            await client.subscribe("probe:count", {"name": "garbage"})
+            await client.mutate("probe:add", {"name": "garbage"})
+            assert sockets
+            assert connections
+            if not is_in_order:
+                client.abort()
+                await until(lambda: not sockets)
+        async with open_http(web) as http:
+            assert (await http.get("/version")).status_code == 200
+        await until(lambda: not sockets and not connections)
+
+    assert [each for each in garbage if type(each).__module__.startswith(SERVER_MODULES)] == []
+
+
+@contextlib.asynccontextmanager
+async def without_collector() -> AsyncIterator[list[Any]]:
+    """Let nothing be collected meanwhile; fill the list yielded with what would have been."""
+    found: list[Any] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+    finally:
+        gc.set_debug(0)
+        gc.enable()
+    found += gc.garbage
+    gc.garbage.clear()
 
 
 # --- Postgres goes and comes back

@@ -142,6 +142,10 @@ class SyncClient:
         await self._socket.close()
         await self._reader
 
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self._socket.transport.abort()
+
     async def _request(
         self, kind: str, path: str, args: Mapping[str, Any] | None, request_id: int | None
     ) -> Any:

@@ -14,7 +14,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -64,9 +64,14 @@ class WebServer:
         services: Services = self._app.state.services
         return services
 
+    @property
+    def connections(self) -> Set[Any]:
+        """What is connected, by whatever protocol."""
+        return self._server.server_state.connections
+
     def unsent_bytes(self) -> int:
         """Return what waits for clients to read it, over all connections."""
-        connections = list(self._server.server_state.connections)
+        connections = list(self.connections)
         return sum(connection.transport.get_write_buffer_size() for connection in connections)
 
     def start(self) -> None:

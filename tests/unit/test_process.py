@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import resource
+import sys
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
-from parley.web.process import calm_collector, raise_file_limit, room_for_connections
+from parley.web.process import (
+    calm_collector,
+    find_old_cycles,
+    raise_file_limit,
+    room_for_connections,
+)
 
 
-def test_cycles_are_looked_for_seldom_and_not_in_what_stays() -> None:
-    before = gc.get_threshold()
-    try:
-        calm_collector()
+@pytest.fixture
+def calm() -> Iterator[None]:
+    """The collector as a server has it; as it was, afterwards."""
+    before, callbacks = gc.get_threshold(), gc.callbacks[:]
+    calm_collector()
+    yield
+    gc.set_threshold(*before)
+    gc.callbacks[:] = callbacks
+    gc.unfreeze()
 
-        assert gc.get_threshold() > before
-        assert gc.get_freeze_count() > 0
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.me = self
+        self.ballast = [[] for _ in range(1000)]
+
+
+@pytest.mark.usefixtures("calm")
+def test_cycles_are_looked_for_seldom_and_once() -> None:
+    in_use, new = _Cycle(), _Cycle()
+    gone, kept = weakref.ref(new), weakref.ref(in_use)
+
+    del new
+    gc.collect(0)
+    assert gone() is None
+
+    del in_use
+    gc.collect()
+    assert kept() is not None  # it was in use at the look before
+
+
+@pytest.mark.usefixtures("calm")
+async def test_old_cycles_are_found_when_there_are_many_more_objects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("parley.web.process._LOOK_S", 0.01)
+    looking = asyncio.create_task(find_old_cycles())
+    await asyncio.sleep(0.05)
+    cycles = [_Cycle()]
+    gc.collect(0)
+    old = weakref.ref(cycles.pop())
+
+    cycles = [_Cycle() for _ in range(sys.getallocatedblocks() // 1000)]
+    async with asyncio.timeout(10):
+        while old() is not None:  # noqa: ASYNC110 (nothing tells of what is gone)
+            await asyncio.sleep(0.01)
+    looking.cancel()
 
 
 def test_as_many_files_may_be_open_as_the_system_allows() -> None:

@@ -47,6 +47,7 @@ from parley.web import operators, pages
 from parley.web.api import ORIGIN_NOT_ALLOWED, answer, error_response
 from parley.web.limits import Admission, Buckets
 from parley.web.metrics import Metrics, measure_loop
+from parley.web.process import find_old_cycles
 from parley.web.services import Services
 from parley.web.socket import SyncSocket, address_of, refuse
 
@@ -104,6 +105,7 @@ async def open_services(settings: Settings, clock: Clock) -> AsyncIterator[Servi
             tasks = [
                 asyncio.create_task(run_upkeep(store), name="upkeep"),
                 asyncio.create_task(measure_loop(services.metrics, clock), name="measure loop"),
+                asyncio.create_task(find_old_cycles(), name="find old cycles"),
             ]
             try:
                 yield services

@@ -144,6 +144,7 @@ class GuardedHttp(HttpToolsProtocol):
         if not socket.handshake_initiated and not self.transport.is_closing():
             self.transport.write(_last_words(431, _TOO_LONG))
             self.transport.close()
+        self._forget_parser()
 
     def shutdown(self) -> None:
         """Finish what is being answered, but do not wait for who does not read it."""
@@ -160,6 +161,11 @@ class GuardedHttp(HttpToolsProtocol):
             # uvicorn tells only the newest request, not the one that others were sent behind.
             self._answering.disconnected = True
         super().connection_lost(exc)
+        self._forget_parser()
+
+    def _forget_parser(self) -> None:
+        # It holds us, and we it: both would stay until the collector of cycles comes by.
+        self.parser = None  # type: ignore[assignment]
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
@@ -282,6 +288,10 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         super().connection_lost(exc)
+        # What holds us, and we it: it would stay until the collector of cycles comes by.
+        self.conn.parser.close()
+        if hasattr(self, "scope"):
+            self._extensions.clear()
 
     async def send(self, event: Any) -> None:
         """Send; a refused handshake is complete, which uvicorn otherwise logs as an error."""
