@@ -8,9 +8,7 @@ see one snapshot, without locks or versions. Pure: no I/O, no clock.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import Any, Final
 
 from parley.engine.ranges import Found, Range, Row, Suffix
@@ -39,23 +37,28 @@ class Installed(Enum):
     TOO_OLD = "too old"  # what happened since is no longer known: load again
 
 
-@dataclass
 class Touched:
     """One row change as memory saw it.
 
     Attributes:
         before: the row as memory held it; None when memory did not hold it.
-        after: the row after the commit; None when deleted. Made when somebody asks.
     """
 
-    table: Table
-    change: Change
-    before: Row | None
+    __slots__ = ("_after", "_is_made", "before", "change", "table")
 
-    @cached_property
+    def __init__(self, table: Table, change: Change, before: Row | None) -> None:
+        self.table = table
+        self.change = change
+        self.before = before
+        self._is_made = False
+        self._after: Row | None = None
+
+    @property
     def after(self) -> Row | None:
-        """The row after the commit."""
-        return _row_of(self.table, self.change)
+        """The row after the commit; None when deleted. Made when somebody asks."""
+        if not self._is_made:
+            self._is_made, self._after = True, _row_of(self.table, self.change)
+        return self._after
 
 
 class Memory:

@@ -235,8 +235,10 @@ class Registry:
             FunctionNotFound: there is none, it is internal, or it is of another kind; the texts
                 are Convex's (§11.2).
         """
-        path = canonical(path)
         function = self._functions.get(path)
+        if function is None:
+            path = canonical(path)
+            function = self._functions.get(path)
         if function is None or (function.is_internal and not internal):
             raise not_found(path)
         if function.kind != kind:

@@ -61,13 +61,14 @@ def decode_row(table: Table, image: bytes) -> tuple[str, Document, str | None]:
     except orjson.JSONDecodeError:
         # A number beyond float64, or nesting beyond the parser: take what can be taken.
         raw = _loads_leniently(image)
-    fields, fault = _decode_fields(table, raw)
+    layout = _layout(table)
+    fields, fault = _decode_fields(layout, raw)
     try:
-        return raw["id"], _document(table, fields), fault
+        return raw["id"], _document(layout, fields), fault
     except ValueInvalid as error:
         # Each value is sound by itself, but not inside a document: nested one level too deep.
         sound = {field: value for field, value in fields.items() if _fits(field, value)}
-        return raw["id"], _document(table, sound), error.message
+        return raw["id"], _document(layout, sound), error.message
 
 
 def decode_image(table: Table, image: bytes) -> dict[str, Value]:
@@ -92,16 +93,19 @@ def is_image_of(table: Table, image: bytes, row: Mapping[str, Any]) -> bool:
     if raw != row and any(raw.get(name) != value for name, value in row.items()):
         return False
     # For Python, 1 equals 1.0 and true. A column that was just dropped is NULL in the row sent.
-    return all(_json(raw.get(name)) == _json(row[name]) for name in _layout(table).json_names)
+    for name in _layout(table).json_names:
+        if row[name] is not None and _json(raw.get(name)) != _json(row[name]):
+            return False
+    return True
 
 
 def _json(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _document(table: Table, fields: dict[str, Value]) -> Document:
+def _document(layout: _Layout, fields: dict[str, Value]) -> Document:
     wire: Mapping[str, Any] = fields
-    for field in _layout(table).not_plain:
+    for field in layout.not_plain:
         if field in fields:
             wire = {**wire, field: _wire_of(field, fields[field])}
     return Document(fields, values.compact(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)))
@@ -120,10 +124,12 @@ def _fits(field: str, value: Value) -> bool:
     return True
 
 
-def _decode_fields(table: Table, raw: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
+def _decode_fields(
+    layout: _Layout, raw: Mapping[str, Any]
+) -> tuple[dict[str, Value], str | None]:
     fields: dict[str, Value] = {}
     fault = None
-    for name, field, decoder in _layout(table).decoders:
+    for name, field, decoder in layout.decoders:
         value = raw.get(name)
         if value is None:
             continue
@@ -226,35 +232,28 @@ def encode_document(
             Postgres refuse the types of a whole batch.
     """
     layout = _layout(table)
+    columns = layout.columns
     known: Mapping[str, Any] = {} if before is None else before.fields
     row = layout.empty.copy()
-    decoded: dict[str, Value] = {}
-    is_plain = True
+    shown: dict[str, Value] = {}
     for field, value in fields.items():
         if value is None:
             continue
-        column = layout.columns.get(field)
+        column = columns.get(field)
         if column is None:
             raise WriteRejected(f"{table.name} has no field {field}")
-        name, kind, encoder = column
+        name, encoder, is_as_it_is = column
+        if is_as_it_is and value is known.get(field):
+            row[name] = shown[field] = value
+            continue
         try:
-            if kind in _AS_IT_IS:
-                row[name] = decoded[field] = value if value is known.get(field) else encoder(value)
-            else:
-                row[name] = encoded = encoder(value)
-                decoded[field] = _DECODERS[kind](encoded)
-                is_plain = is_plain and kind in _PLAIN
+            row[name], shown[field] = encoder(value)
         except (_Unfit, ValueInvalid) as error:
             raise _refusal(table, field, value, error) from None
-    if not layout.required <= decoded.keys():
-        missing = next(
-            field for field in table.columns if field in layout.required - decoded.keys()
-        )
+    if not layout.required <= shown.keys():
+        missing = next(field for field in table.columns if field in layout.required - shown.keys())
         raise WriteRejected(f"{table.name}.{missing} is missing: it is required")
-    wire: Mapping[str, Any] = decoded
-    if not is_plain:
-        wire = {field: _wire_of(field, value) for field, value in decoded.items()}
-    return row, Document(decoded, values.compact(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)))
+    return row, _document(layout, shown)
 
 
 def _refusal(table: Table, field: str, value: object, error: Exception) -> WriteRejected:
@@ -274,13 +273,21 @@ class _Unfit(Exception):
     """What a column expected."""
 
 
-def _encode_id(value: object) -> str:
+# Each returns what Postgres takes, and what a document will show.
+
+
+def _encode_id(value: object) -> tuple[str, str]:
     if not is_id(value):
         raise _Unfit("an id (lower-case uuid)")
-    return value
+    return value, value
 
 
-def _encode_text(value: object) -> str:
+def _encode_text(value: object) -> tuple[str, str]:
+    text = _text(value)
+    return text, text
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise _Unfit("a string")
     if "\0" in value:
@@ -293,10 +300,10 @@ def _encode_text(value: object) -> str:
     return str(value)
 
 
-def _encode_bool(value: object) -> bool:
+def _encode_bool(value: object) -> tuple[bool, bool]:
     if not isinstance(value, bool):
         raise _Unfit("a boolean")
-    return value
+    return value, value
 
 
 def _number(value: object, expected: str) -> int | float:
@@ -305,12 +312,18 @@ def _number(value: object, expected: str) -> int | float:
     return value
 
 
-def _encode_time(value: object) -> str:
+def _encode_time(value: object) -> tuple[str, int | float]:
     expected = "milliseconds since 1970, within the years 1 to 9999"
     number = _number(value, expected)
     if not _MIN_TIME_MS <= number <= _MAX_TIME_MS:  # also refuses NaN
         raise _Unfit(expected)
-    return _iso(round(number * 1000))
+    return _written_time(number)
+
+
+@lru_cache(4096)  # what is written now, and what stays as it was, comes again and again
+def _written_time(number: float) -> tuple[str, int | float]:
+    micros = round(number * 1000)
+    return _iso(micros), _time_of(micros)
 
 
 def _iso(micros: int) -> str:
@@ -321,9 +334,19 @@ def _iso(micros: int) -> str:
     return f"{_iso_second(second)}.{fraction:06}".rstrip("0") + "+00:00"
 
 
-@lru_cache(4096)  # what is written now, and what stays as it was, comes again and again
+@lru_cache(64)  # for the creation times of new rows
 def _iso_second(second: int) -> str:
     return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat()
+
+
+def _encode_int(value: object) -> tuple[int, int]:
+    whole = _whole(value, 32)
+    return whole, whole
+
+
+def _encode_int64(value: object) -> tuple[int, Int64]:
+    whole = _whole(value, 64)
+    return whole, Int64(whole)
 
 
 def _whole(value: object, bits: int) -> int:
@@ -336,43 +359,44 @@ def _whole(value: object, bits: int) -> int:
     return int(number)
 
 
-def _encode_float(value: object) -> float | str:
+def _encode_float(value: object) -> tuple[float | str, float]:
     number = float(_number(value, "a number"))
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "Infinity" if number > 0 else "-Infinity"
-    return number + 0.0  # -0.0 would not survive
+    if math.isfinite(number):
+        number += 0.0  # -0.0 would not survive
+        return number, number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity", number
 
 
-def _encode_json(value: object) -> object:
+def _encode_json(value: object) -> tuple[object, Value]:
     encoded = values.encode(value)
     if _JSON_NUL.search(encoded):
         raise _Unfit("strings without the character NUL")
-    return orjson.loads(encoded)
+    wire = orjson.loads(encoded)
+    return wire, values.decode(wire)
 
 
-def _encode_texts(value: object) -> list[str]:
+def _encode_texts(value: object) -> tuple[list[str], Value]:
     if not isinstance(value, list | tuple):
         raise _Unfit("an array of strings")
     if len(value) > values.MAX_ARRAY:
         raise _Unfit(f"an array of at most {values.MAX_ARRAY} strings")
-    return [_encode_text(item) for item in value]
+    texts = [_text(item) for item in value]
+    return texts, values.decode(texts)
 
 
-def _encode_bytes(value: object) -> str:
+def _encode_bytes(value: object) -> tuple[str, bytes]:
     if not isinstance(value, bytes):
         raise _Unfit("bytes")
-    return "\\x" + value.hex()
+    return "\\x" + value.hex(), value
 
 
-_ENCODERS: Final[dict[ColumnType, Callable[[object], object]]] = {
+_ENCODERS: Final[dict[ColumnType, Callable[[object], tuple[Any, Value]]]] = {
     ColumnType.ID: _encode_id,
     ColumnType.TEXT: _encode_text,
     ColumnType.BOOL: _encode_bool,
     ColumnType.TIME: _encode_time,
-    ColumnType.INT: lambda value: _whole(value, 32),
-    ColumnType.INT64: lambda value: _whole(value, 64),
+    ColumnType.INT: _encode_int,
+    ColumnType.INT64: _encode_int64,
     ColumnType.FLOAT: _encode_float,
     ColumnType.JSON: _encode_json,
     ColumnType.TEXTS: _encode_texts,
@@ -386,7 +410,7 @@ class _Layout(NamedTuple):
     Attributes:
         decoders: name, field, and what makes the document's value of the image's; None: nothing.
         not_plain: fields of which the wire does not show what a document does.
-        columns: by field: name, type, encoder.
+        columns: by field: name, encoder, and whether an image holds what a document shows.
         required: the fields that must be there.
         empty: column name -> None.
         json_names: names of the columns of type `JSON`.
@@ -394,7 +418,7 @@ class _Layout(NamedTuple):
 
     decoders: tuple[tuple[str, str, Callable[[Any], Value] | None], ...]
     not_plain: tuple[str, ...]
-    columns: dict[str, tuple[str, ColumnType, Callable[[object], Any]]]
+    columns: dict[str, tuple[str, Callable[[object], tuple[Any, Value]], bool]]
     required: frozenset[str]
     empty: dict[str, Any]
     json_names: tuple[str, ...]
@@ -408,7 +432,7 @@ def _layout(table: Table) -> _Layout:
             (c.name, c.field, None if c.type in _AS_IT_IS else _DECODERS[c.type]) for c in columns
         ),
         tuple(c.field for c in columns if c.type not in _PLAIN),
-        {c.field: (c.name, c.type, _ENCODERS[c.type]) for c in columns},
+        {c.field: (c.name, _ENCODERS[c.type], c.type in _AS_IT_IS) for c in columns},
         frozenset(c.field for c in columns if not c.is_optional),
         {c.name: None for c in columns},
         tuple(c.name for c in columns if c.type is ColumnType.JSON),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from parley.store.tables import Cut, Schema
 from parley.values import Document
@@ -124,8 +124,7 @@ class RowWrite:
 ONCE: Final = "once:"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestId:
+class RequestId(NamedTuple):
     """What makes a mutation happen once: who, in which session (or `ONCE`), which request."""
 
     identity: str
