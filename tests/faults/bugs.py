@@ -328,7 +328,7 @@ def _session_order() -> None:
     def answered(self: Any, taken: Any, answer: Any) -> None:
         if not self.is_closed:
             self._mutations.remove(taken)
-            self._mutations.appendleft(taken)
+            self._mutations.insert(0, taken)
             original(self, taken, answer)
 
     original = SyncWorker._answered

@@ -378,7 +378,7 @@ class Client:
     def read(self, count: int | None = None) -> list[Outgoing]:
         """Take frames off the wire, as a client that reads does."""
         taken = [
-            self.worker.outbox.popleft()
+            self.worker.outbox.pop(0)
             for _ in range(len(self.worker.outbox) if count is None else count)
         ]
         for outgoing in taken:

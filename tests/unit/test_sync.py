@@ -301,7 +301,7 @@ def test_a_client_with_too_many_bytes_unread_gets_no_transition() -> None:
     rig.run()
     assert [outgoing.is_transition for outgoing in client.worker.outbox] == [False]
 
-    client.worker.written(client.worker.outbox.popleft())
+    client.worker.written(client.worker.outbox.pop(0))
     rig.run()
 
     assert [outgoing.is_transition for outgoing in client.worker.outbox] == [True]
@@ -732,7 +732,7 @@ def test_no_mutation_runs_for_a_client_that_does_not_read_what_the_others_gave()
     rig.run()
     assert rig.store.rows == {}
 
-    client.worker.written(client.worker.outbox.popleft())
+    client.worker.written(client.worker.outbox.pop(0))
     settled(rig, client)
 
     assert client.responses[0]["result"] == 1

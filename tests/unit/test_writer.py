@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,7 +54,7 @@ class Rig:
         self.rounds = 0
         self.written: list[Outgoing] = []
         self.worker: Any = SimpleNamespace(
-            outbox=deque(),
+            outbox=[],
             is_closed=False,
             failure=None,
             written=self.written.append,

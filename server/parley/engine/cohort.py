@@ -13,7 +13,6 @@ results is owed to them, their outboxes are empty, and none waits for a mutation
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -49,7 +48,7 @@ class Member(Protocol):
 
     cohort: Cohort
     connection: Connection
-    outbox: deque[Outgoing]
+    outbox: list[Outgoing]
 
     @property
     def has_room(self) -> bool: ...  # noqa: D102

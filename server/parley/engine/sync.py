@@ -8,7 +8,6 @@ the socket takes them from there.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -87,7 +86,8 @@ class SyncWorker:
         # push would cost a fifth more.
         self.connection = connection
         self.identity: Identity | None = None
-        self.outbox: deque[Outgoing] = deque()
+        # Lists, though taken from at the front: an empty deque takes 0.75 KB, and these are short.
+        self.outbox: list[Outgoing] = []
         self.cohort = Cohort(self, lambda _: False, engine, cache, redact=redact_errors)
         connection.on_close = self._alone
         self.is_closed = False
@@ -101,7 +101,7 @@ class SyncWorker:
         self._redact = redact_errors
         self._unread = 0
         self._unread_bytes = 0
-        self._mutations: deque[Taken] = deque()
+        self._mutations: list[Taken] = []
         self._waiting_bytes = 0
         self._submitted = 0  # of these, the first so many
         self._lets_follow = False
@@ -290,7 +290,7 @@ class SyncWorker:
             first = self._mutations[0]
             if first.answer is None:
                 break
-            self._mutations.popleft()
+            self._mutations.pop(0)
             self._submitted -= 1
             self._waiting_bytes -= first.size_bytes
             self._tell(first.message, first.answer)

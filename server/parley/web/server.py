@@ -28,6 +28,7 @@ from parley.logs import configure_logging
 from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
 from parley.web.limits import Peers
 from parley.web.process import calm_collector, raise_file_limit, room_for_connections
+from parley.web.waiting import LightEvent, LightQueue
 
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
@@ -204,6 +205,12 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     take: Callable[[str], bool] = staticmethod(lambda _text: False)
     _unread_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Theirs take 3.7 KB while they wait.
+        self.queue: Any = LightQueue()
+        self.writable: Any = LightEvent(is_set=True)
 
     def handle_connect(self, event: Any) -> None:
         """Put ourselves beside the scope before the application starts: see `writer.Wire`."""

@@ -47,6 +47,7 @@ from parley.protocol.messages import (
 )
 from parley.web.limits import TokenBucket
 from parley.web.services import Services
+from parley.web.waiting import LightEvent
 from parley.web.writer import Gone, SocketWriter, Wire
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class SyncSocket:
         self._actions = 0
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reason: ParleyError = ShuttingDown("ended")
-        self._watch = asyncio.Event()
+        self._watch = LightEvent()
 
     @property
     def has_output(self) -> bool:

@@ -16,6 +16,7 @@ from parley.clock import Clock
 from parley.engine.sync import SyncWorker
 from parley.protocol import responses
 from parley.web.metrics import Sent
+from parley.web.waiting import LightEvent
 
 _MAX_AT_ONCE: Final = 2000  # sockets written to before timers and other sockets get their turn
 
@@ -105,14 +106,14 @@ class SocketWriter:
         *,
         stall_timeout_s: float,
     ) -> None:
-        self.has_room = asyncio.Event()
+        self.has_room = LightEvent()
         self._sent_at = clock.monotonic()
         self._wire = wire
         self._outlet = outlet
         self._sent = sent
         self._clock = clock
         self._stall_timeout_s = stall_timeout_s
-        self._is_due = asyncio.Event()
+        self._is_due = LightEvent()
         self._is_listed = False
         self._is_slow = True  # until `run` begins, and while it is at work
 
@@ -142,7 +143,7 @@ class SocketWriter:
                 outgoing = self.worker.outbox[0]  # stays until it is sent: a shutdown waits for it
                 for frame in outgoing.frames:
                     await self._send(send, frame)
-                self.worker.outbox.popleft()
+                self.worker.outbox.pop(0)
                 self.worker.written(outgoing)
                 self.has_room.set()
                 self._outlet.wrote()
