@@ -202,15 +202,28 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     """
 
     linger_s = 10.0
-    take: Callable[[str], bool] = staticmethod(lambda _text: False)
-    _unread_bytes = 0
-    _linger_timer: asyncio.TimerHandle | None = None
+
+    # What uvicorn keeps is more than the 30 attributes whose names instances share: in slots it
+    # takes 0.3 KB of each connection, in a dict of its own 1.6.
+    __slots__ = (
+        *("config", "app", "loop", "logger", "root_path", "asgi_version", "app_state"),
+        *("connections", "tasks", "default_headers", "transport", "server", "client", "scheme"),
+        *("queue", "handshake_initiated", "handshake_complete", "close_sent", "disconnected"),
+        *("close_timer", "close_timeout", "initial_response", "conn", "read_paused", "writable"),
+        *("ping_interval", "ping_timeout", "ping_timer", "pong_timer", "pending_ping_payload"),
+        *("ping_sent_at", "last_ping_rtt", "frames", "curr_msg_data_type"),
+        *("request", "response", "scope"),
+        *("take", "_linger_timer", "_unread_bytes"),
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Theirs take 3.7 KB while they wait.
         self.queue: Any = LightQueue()
         self.writable: Any = LightEvent(is_set=True)
+        self.take: Callable[[str], bool] = lambda _text: False
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._unread_bytes = 0
 
     def handle_connect(self, event: Any) -> None:
         """Put ourselves beside the scope before the application starts: see `writer.Wire`."""
