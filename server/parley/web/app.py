@@ -50,15 +50,15 @@ from parley.web.metrics import Metrics, measure_loop
 from parley.web.process import find_old_cycles
 from parley.web.services import Services
 from parley.web.socket import SyncSocket, address_of, refuse
+from parley.web.writer import Wire
 
 log = logging.getLogger(__name__)
 
 _DRAIN_S: Final = 4.0
 _FLUSH_S: Final = 1.0
 _CLOSE_S: Final = 1.5
-# What our uvicorn protocol puts into a WebSocket scope's extensions, and what it looks for there.
+# What our uvicorn protocol puts into a WebSocket scope's extensions: a `writer.Wire`.
 TRANSPORT_EXTENSION: Final = "parley.transport"
-SHUTDOWN_EXTENSION: Final = "parley.shutdown"
 _SLASHES: Final = re.compile("//+")
 
 
@@ -282,7 +282,7 @@ def _cors(settings: Settings) -> dict[str, Any]:
 
 
 class _SyncEndpoint:
-    """Admits or refuses a sync socket, then runs it; raw ASGI, nothing between it and a frame."""
+    """Admits or refuses a sync socket, then has it run; raw ASGI, with nothing between."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         services: Services = scope["app"].state.services
@@ -307,10 +307,12 @@ class _SyncEndpoint:
         except Overloaded as error:
             await refuse(scope, send, 429, error.code, error.message)
             return
-        extensions = scope.setdefault("extensions", {})
-        extensions[SHUTDOWN_EXTENSION] = services.begin_drain
-        socket = SyncSocket(services, client, address, extensions.get(TRANSPORT_EXTENSION))
-        await socket.run(receive, send)
+        wire: Wire | None = scope.get("extensions", {}).get(TRANSPORT_EXTENSION)
+        socket = SyncSocket(services, client, address, wire)
+        if wire is None:
+            await socket.run(receive, send)
+        else:
+            wire.hand_over(socket.run, services.begin_drain)
 
 
 class _SingleSlashes:

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import orjson
 import uvicorn
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -25,10 +25,11 @@ from websockets.protocol import State
 from parley.config import Settings
 from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
-from parley.web.app import SHUTDOWN_EXTENSION, TRANSPORT_EXTENSION, create_app
+from parley.web.app import TRANSPORT_EXTENSION, create_app
 from parley.web.limits import Peers
 from parley.web.process import calm_collector, raise_file_limit, room_for_connections
 from parley.web.waiting import LightEvent, LightQueue
+from parley.web.writer import ASGISession, refuse_text
 
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
@@ -37,6 +38,7 @@ _GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays 
 _ABORT_S: Final = 6.0  # in which it closes connections in order
 _BACKLOG: Final = 2048
 _TOO_LONG: Final = "the head of a request may be 16 KiB, and a line of a handshake 8"
+_FORGOTTEN: Final[Any] = {"extensions": {}}  # the scope of a connection that is open
 _STATUS_LINES: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
@@ -213,7 +215,7 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         *("ping_interval", "ping_timeout", "ping_timer", "pong_timer", "pending_ping_payload"),
         *("ping_sent_at", "last_ping_rtt", "frames", "curr_msg_data_type"),
         *("request", "response", "scope"),
-        *("take", "_linger_timer", "_unread_bytes"),
+        *("take", "_begin_drain", "_linger_timer", "_session", "_unread_bytes"),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -221,7 +223,9 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         # Theirs take 3.7 KB while they wait.
         self.queue: Any = LightQueue()
         self.writable: Any = LightEvent(is_set=True)
-        self.take: Callable[[str], bool] = lambda _text: False
+        self.take: Callable[[str], bool] = refuse_text
+        self._begin_drain: Callable[[], None] | None = None
+        self._session: ASGISession | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
 
@@ -230,6 +234,18 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if hasattr(self, "scope"):
             self._extensions[TRANSPORT_EXTENSION] = self
+
+    def hand_over(self, session: ASGISession, begin_drain: Callable[[], None]) -> None:
+        """Run the session when the application is done; end it by `begin_drain` at a shutdown."""
+        self._session = session
+        self._begin_drain = begin_drain
+
+    def opened(self, take: Callable[[str], bool]) -> None:
+        """Offer texts to `take`; forget the handshake, which is 3 KB of headers."""
+        self.take = take
+        if self.handshake_complete:  # else the peer went away meanwhile
+            del self.request, self.response
+            self.scope = _FORGOTTEN
 
     def write_now(self, frames: bytes) -> bool:
         """Write whole frames at once, unless the peer is slow or the connection is ending."""
@@ -297,9 +313,11 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Run the application; behind it, see to it that the connection really goes away."""
+        self.app = self._serve
         try:
             await super().run_asgi()
         finally:
+            self.app = self.config.loaded_app  # holds us no longer
             self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -321,11 +339,10 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """Let the application end this socket, if it runs."""
-        begin_drain = self._extensions.get(SHUTDOWN_EXTENSION) if hasattr(self, "scope") else None
-        if begin_drain is None or self.close_sent:
+        if self._begin_drain is None or self.close_sent:
             super().shutdown()
         else:
-            begin_drain()
+            self._begin_drain()
         # A transport that is left when its loop ends would keep uvloop, and so the process, going.
         self.loop.call_later(_ABORT_S, self.transport.abort)
 
@@ -333,6 +350,18 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         # uvicorn closes in order, which waits for ever for a peer that does not read.
         if not self.disconnected and self._linger_timer is None:
             self._linger_timer = self.loop.call_later(self.linger_s, self.transport.abort)
+
+    async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Run the application, then the session that it hands over.
+
+        Else its ten layers, each with a coroutine and parts of the request, would be kept as long
+        as the connection: 5 KB.
+        """
+        await self.config.loaded_app(scope, receive, send)
+        del scope
+        session, self._session = self._session, None
+        if session is not None:
+            await session(receive, send)
 
     @property
     def _extensions(self) -> dict[str, Any]:

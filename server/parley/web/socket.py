@@ -48,7 +48,7 @@ from parley.protocol.messages import (
 from parley.web.limits import TokenBucket
 from parley.web.services import Services
 from parley.web.waiting import LightEvent
-from parley.web.writer import Gone, SocketWriter, Wire
+from parley.web.writer import Gone, SocketWriter, Wire, refuse_text
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class SyncSocket:
         try:
             await send({"type": "websocket.accept"})
             if self._wire is not None:
-                self._wire.take = self._take
+                self._wire.opened(self._take)
             tasks += [
                 asyncio.create_task(self._read(receive), name="socket-read"),
                 asyncio.create_task(self._write(send), name="socket-write"),
@@ -135,7 +135,7 @@ class SyncSocket:
         finally:
             self._is_idle = False
             if self._wire is not None:
-                self._wire.take = _refuse  # holds us no longer
+                self._wire.take = refuse_text  # holds us no longer
             self._worker.close()
             self._services.sockets.discard(self)
             self._services.admission.leave(self._address, self._user, is_silent=self._is_silent)
@@ -331,10 +331,6 @@ class SyncSocket:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._watch.wait()
-
-
-def _refuse(_text: str) -> bool:
-    return False
 
 
 def _how(done: set[asyncio.Future[None]]) -> _Ended:

@@ -7,10 +7,10 @@ does not keep up, what waits for it goes the slow way: frame by frame, each in i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from parley.clock import Clock
 from parley.engine.sync import SyncWorker
@@ -21,6 +21,14 @@ from parley.web.waiting import LightEvent
 _MAX_AT_ONCE: Final = 2000  # sockets written to before timers and other sockets get their turn
 
 
+ASGISession = Callable[[Receive, Send], Awaitable[None]]
+
+
+def refuse_text(_text: str) -> bool:
+    """Leave a text to ASGI's `receive`."""
+    return False
+
+
 class Wire(Protocol):
     """What we need of the connection below ASGI.
 
@@ -29,6 +37,14 @@ class Wire(Protocol):
     """
 
     take: Callable[[str], bool]
+
+    def hand_over(self, session: ASGISession, begin_drain: Callable[[], None]) -> None:
+        """Run `session` behind the application; call `begin_drain` when the server stops."""
+        ...
+
+    def opened(self, take: Callable[[str], bool]) -> None:
+        """Hear that the handshake is done and can be forgotten; from now on there is `take`."""
+        ...
 
     def write_now(self, frames: bytes) -> bool:
         """Write whole frames, or say that now is not the time."""
