@@ -35,7 +35,8 @@ def query_call(
         args_json = compact(args_json)  # kept as long as anybody follows the call
         checked = function.arguments.validate(decoded)
     except FunctionFailed as error:
-        return Call(path, args_json, journal, refusal=error)
+        # Without its traceback, which would keep whoever asks, to the socket.
+        return Call(path, args_json, journal, refusal=error.with_traceback(None))
     return Call(function.path, args_json, journal, function, checked)
 
 
