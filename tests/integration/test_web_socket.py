@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -20,10 +23,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from parley.engine.sync import MAX_UNREAD_TRANSITIONS
+from parley.web.app import end_all
 from tests.support.client import Failure, SyncClient, open_client
 from tests.support.rawsocket import PING, TEXT, RawSocket, handshake, open_raw
 from tests.support.server import token
 from tests.support.webapp import ADMIN_KEY, WebServer, open_http, serving_web, until
+from tests.support.wire import modify
 
 ORIGIN = "https://app.example.com"
 names = (f"name-{number}" for number in itertools.count())
@@ -47,6 +52,30 @@ async def serves(client: SyncClient) -> bool:
     query_id = await client.subscribe("probe:count", name)
     await client.mutate("probe:add", name)
     return bool(client.results[query_id] == 1)
+
+
+# --- ends
+
+
+@pytest.mark.parametrize("way", ["by the client", "by a mistake of it", "by us"])
+async def test_nothing_is_left_of_a_socket_that_has_ended(web_dsn: str, way: str) -> None:
+    with serving_web(web_dsn) as web:
+        gc.disable()  # whoever is left to the collector of cycles, stays for hours
+        try:
+            async with open_raw(web.port, session=str(uuid4())) as raw:
+                raw.send(TEXT, modify(0, 1, 0, 1).replace("m:f", "probe:now", 1).encode())
+                await raw.receive()
+                [left] = [weakref.ref(socket) for socket in web.services.sockets]
+                if way == "by a mistake of it":
+                    raw.send(TEXT, b"nonsense")
+                elif way == "by us":
+                    end = partial(end_all, web.services)
+                    web.services.node._loop.call_soon_threadsafe(end)
+                if way != "by the client":
+                    await raw.close_code()
+            await until(lambda: left() is None)
+        finally:
+            gc.enable()
 
 
 # --- handshakes

@@ -45,7 +45,7 @@ class Peer:
 
 
 class Rig:
-    """A writer with its worker, its peer and a running `run`."""
+    """A writer with its worker and its peer; `run` runs when it is asked for."""
 
     def __init__(self, *, stall_timeout_s: float = 30.0) -> None:
         self.clock = FakeClock()
@@ -65,6 +65,10 @@ class Rig:
             self.peer, outlet, self.sent, self.clock, stall_timeout_s=stall_timeout_s
         )
         self.writer.worker = self.worker
+        self.writer.slow = self._run
+        self._run()
+
+    def _run(self) -> None:
         self.task = asyncio.ensure_future(self.writer.run(self.peer.send, 10.0))
 
     def _has_room(self) -> None:
@@ -159,6 +163,7 @@ async def test_what_was_answered_leaves_before_a_failure_ends_it(rig: Rig) -> No
     rig.put(b"a")
     rig.worker.failure = ShuttingDown("enough")
     rig.writer.wake()
+    await rig.settle()
 
     await rig.task
 

@@ -244,6 +244,7 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         """Offer texts to `take`; forget the handshake, which is 3 KB of headers."""
         self.take = take
         if self.handshake_complete:  # else the peer went away meanwhile
+            self.request.headers.clear()  # the parser holds the request for good
             del self.request, self.response
             self.scope = _FORGOTTEN
 

@@ -2,8 +2,9 @@
 
 All decisions are the protocol's and the worker's; here is only who waits for what.
 
-Three tasks per socket: read (one message at a time, in order), write (the only one that sends), and
-watch (pings, deadlines). The first to end, ends the others.
+One task per socket reads, one message at a time, in order. Another one sends, for as long as there
+is something that the peer does not take at once. A timer sees to pings and deadlines. Whatever ends
+the socket first says why, and stops the reading.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from parley.errors import (
     BadMessage,
     Overloaded,
     ParleyError,
-    ShuttingDown,
     TimedOut,
     TokenExpired,
     TooLarge,
@@ -47,7 +47,6 @@ from parley.protocol.messages import (
 )
 from parley.web.limits import TokenBucket
 from parley.web.services import Services
-from parley.web.waiting import LightEvent
 from parley.web.writer import Gone, SocketWriter, Wire, refuse_text
 
 log = logging.getLogger(__name__)
@@ -70,6 +69,8 @@ class _Ended(Exception):
 
 class SyncSocket:
     """Runs one client's connection from accept to end."""
+
+    _send: Send
 
     def __init__(
         self, services: Services, client: ClientVersion, address: str, wire: Wire | None
@@ -101,9 +102,10 @@ class SyncSocket:
         self._is_silent = True
         self._user: str | None = None
         self._actions = 0
-        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._reason: ParleyError = ShuttingDown("ended")
-        self._watch = LightEvent()
+        self._reading: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended: _Ended | None = None
 
     @property
     def has_output(self) -> bool:
@@ -112,26 +114,18 @@ class SyncSocket:
 
     def end(self, error: ParleyError) -> None:
         """End the connection as `error` asks for, soon."""
-        if not self._stop.done():
-            self._reason = error
-            self._stop.set_result(None)
+        self._end(_Ended(closing_for(error), error.code))
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Accept and serve until either side ends it. `Admission.enter` has counted it."""
         self._services.sockets.add(self)
-        tasks: list[asyncio.Future[None]] = []
         try:
             await send({"type": "websocket.accept"})
             if self._wire is not None:
                 self._wire.opened(self._take)
-            tasks += [
-                asyncio.create_task(self._read(receive), name="socket-read"),
-                asyncio.create_task(self._write(send), name="socket-write"),
-                asyncio.create_task(self._keep(), name="socket-keep"),
-            ]
-            done, _ = await asyncio.wait([*tasks, self._stop], return_when=asyncio.FIRST_COMPLETED)
-            stopped = _Ended(closing_for(self._reason), self._reason.code)
-            ended = stopped if self._stop in done else _how(done)
+            self._send = send
+            self._writer.slow = self._write_slowly
+            ended = await self._serve(receive)
         finally:
             self._is_idle = False
             if self._wire is not None:
@@ -139,14 +133,52 @@ class SyncSocket:
             self._worker.close()
             self._services.sockets.discard(self)
             self._services.admission.leave(self._address, self._user, is_silent=self._is_silent)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._writer.slow = _nothing  # nor does it
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._writing is not None:
+                self._writing.cancel()
+                await asyncio.wait([self._writing])
             self._services.node.wake()
         if ended.code != _GONE:
             self._services.metrics.closed.labels(ended.code).inc()
         if ended.closing is not None:
             await self._close(ended.closing, send)
+
+    async def _serve(self, receive: Receive) -> _Ended:
+        """Read until the socket ends, and return how."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (we are in one)
+        if self._ended is None:
+            self._reading = task
+            self._write_slowly()
+            self._look_after(0)
+            try:
+                await self._read(receive)
+            except asyncio.CancelledError:
+                if self._ended is None or task.uncancel() > 0:
+                    raise  # not, or not only, our doing
+            except Exception as error:
+                self._reading = None
+                self._fail(error)
+            self._reading = None
+        assert self._ended is not None  # noqa: S101 (nothing else ends the reading)
+        return self._ended
+
+    def _end(self, ended: _Ended) -> None:
+        """End the socket, unless it ends already; not from within the task that reads."""
+        if self._ended is None:
+            # Without its traceback, by which we would be kept until the collector of cycles comes.
+            self._ended = _Ended(ended.closing, ended.code)
+            if self._reading is not None:
+                self._reading.cancel()
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, _Ended):
+            self._end(error)
+        else:
+            log.error("a sync socket failed", exc_info=error)
+            self._end(_Ended(closing_for(error), "InternalServerError"))
 
     # --- reading
 
@@ -191,6 +223,7 @@ class SyncSocket:
                 await self._handle(text)
             except ParleyError as error:
                 raise _Ended(closing_for(error), error.code) from error
+            del event, text  # it may take long until the next
 
     async def _handle(self, text: str) -> None:
         message, self._taken = self._taken or self._connection.receive(text), None
@@ -243,7 +276,7 @@ class SyncSocket:
             self._services.admission.identify(before, user)
             self._user = user
         self._worker.authenticated(identity)
-        self._watch.set()
+        self._look_after(0)
 
     async def _identify(self, message: Authenticate) -> Identity | None:
         if message.token_type == "None" or message.token is None:  # noqa: S105
@@ -275,14 +308,21 @@ class SyncSocket:
 
     # --- writing
 
-    async def _write(self, send: Send) -> None:
+    def _write_slowly(self) -> None:
+        self._writing = asyncio.create_task(self._write(), name="socket-write")
+
+    async def _write(self) -> None:
         try:
-            await self._writer.run(send, self._settings.ping_interval_s)
+            await self._writer.run(self._send, self._settings.ping_interval_s)
+            failure = self._worker.failure
+            if failure is not None:
+                self._end(_Ended(closing_for(failure), failure.code))
         except Gone as error:
-            raise _Ended(None, "Stalled" if error.has_stalled else _GONE) from error
-        failure = self._worker.failure
-        assert failure is not None  # noqa: S101 (why else would it return)
-        raise _Ended(closing_for(failure), failure.code)
+            self._end(_Ended(None, "Stalled" if error.has_stalled else _GONE))
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._writing = None
 
     async def _close(self, closing: Closing, send: Send) -> None:
         code = _NO_STATUS if closing.close_code is None else closing.close_code
@@ -296,28 +336,35 @@ class SyncSocket:
 
     # --- timers
 
-    async def _keep(self) -> None:
-        """Wait for the next deadline, over and over: ping, first message, token expiry."""
-        while True:
-            now = self._clock.monotonic()
-            deadlines = [self._writer.sent_at + self._settings.ping_interval_s]
-            if self._is_silent:
-                deadlines.append(self._opened_at + self._settings.connect_timeout_s)
-                if now >= deadlines[-1]:
-                    error = TimedOut("no Connect came")
-                    raise _Ended(closing_for(error), error.code)
-            expires_in = self._expires_in()
-            if expires_in is not None:
-                if expires_in <= 0:
-                    expired = TokenExpired("Convex token identity expired")
-                    base = self._connection.sent.identity
-                    closing = auth_closing(expired, base, was_update=False)
-                    raise _Ended(closing, expired.code)
-                deadlines.append(now + expires_in)
-            if now >= deadlines[0]:
-                self._writer.ping()
-                deadlines[0] = now + self._settings.ping_interval_s
-            await self._wait_until(min(deadlines))
+    def _look_after(self, delay_s: float) -> None:
+        """Look at the deadlines in so many seconds, and not before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
+
+    def _look(self) -> None:
+        """Do what is due: ping, end for want of a first message or as the token expires."""
+        now = self._clock.monotonic()
+        deadlines = [self._writer.sent_at + self._settings.ping_interval_s]
+        if self._is_silent:
+            deadlines.append(self._opened_at + self._settings.connect_timeout_s)
+            if now >= deadlines[-1]:
+                error = TimedOut("no Connect came")
+                self._end(_Ended(closing_for(error), error.code))
+                return
+        expires_in = self._expires_in()
+        if expires_in is not None:
+            if expires_in <= 0:
+                expired = TokenExpired("Convex token identity expired")
+                base = self._connection.sent.identity
+                closing = auth_closing(expired, base, was_update=False)
+                self._end(_Ended(closing, expired.code))
+                return
+            deadlines.append(now + expires_in)
+        if now >= deadlines[0]:
+            self._writer.ping()
+            deadlines[0] = now + self._settings.ping_interval_s
+        self._look_after(min(max(0.005, min(deadlines) - now), _MAX_TIMER_S))
 
     def _expires_in(self) -> float | None:
         identity = self._worker.identity
@@ -325,23 +372,9 @@ class SyncSocket:
             return None
         return identity.expires_at - self._clock.wall_us() / 1e6
 
-    async def _wait_until(self, deadline: float) -> None:
-        self._watch.clear()
-        delay = min(max(0.005, deadline - self._clock.monotonic()), _MAX_TIMER_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._watch.wait()
 
-
-def _how(done: set[asyncio.Future[None]]) -> _Ended:
-    """Return why a socket's tasks ended."""
-    errors = [task.exception() for task in done]
-    ends = [error for error in errors if isinstance(error, _Ended)]
-    if ends:
-        # What we do ourselves makes the connection go away, which is then seen too.
-        return next((end for end in ends if end.code != _GONE), ends[0])
-    log.error("a sync socket failed", exc_info=errors[0])
-    return _Ended(closing_for(errors[0] or ShuttingDown("ended")), "InternalServerError")
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def address_of(scope: Mapping[str, Any]) -> str:

@@ -108,10 +108,13 @@ class SocketWriter:
 
     Attributes:
         worker: whose outbox is emptied; set before it has any output.
+        slow: called when something has to go the slow way: `run` has to be run, in a task. Set
+            before it is run first.
         has_room: set when something was written.
     """
 
     worker: SyncWorker
+    slow: Callable[[], None]
 
     def __init__(
         self,
@@ -129,9 +132,8 @@ class SocketWriter:
         self._sent = sent
         self._clock = clock
         self._stall_timeout_s = stall_timeout_s
-        self._is_due = LightEvent()
         self._is_listed = False
-        self._is_slow = True  # until `run` begins, and while it is at work
+        self._is_slow = True  # until `run` has run first, and while it is at work
 
     @property
     def sent_at(self) -> float:
@@ -145,16 +147,17 @@ class SocketWriter:
             self._outlet.add(self)
 
     def ping(self) -> None:
-        """Say something, whatever it is."""
-        self._is_due.set()
+        """Say something, whatever it is, if nothing else is being said."""
+        if not self._is_slow:
+            self._go_slow()
 
     async def run(self, send: Send, ping_interval_s: float) -> None:
-        """Write for ever; return when the worker has failed.
+        """Write, frame by frame, until nothing is left to be written, or the worker has failed.
 
         Raises:
             Gone: the peer is.
         """
-        while True:
+        while self._is_slow:
             while self.worker.outbox:
                 outgoing = self.worker.outbox[0]  # stays until it is sent: a shutdown waits for it
                 for frame in outgoing.frames:
@@ -168,10 +171,6 @@ class SocketWriter:
             if self._clock.monotonic() - self.sent_at >= ping_interval_s:
                 await self._send(send, responses.PING)
             self._is_slow = bool(self.worker.outbox)
-            if not self._is_slow:
-                await self._is_due.wait()
-                self._is_due.clear()
-                self._is_slow = True
 
     def write_now(self, now: float) -> None:
         """Write all that the worker has, if the peer takes it at once; `now` is monotonic."""
@@ -180,12 +179,12 @@ class SocketWriter:
         if self._is_slow or self.worker.is_closed:
             return
         if not outbox or self.worker.failure is not None or self._wire is None:
-            self._is_due.set()
+            self._go_slow()
             return
         batch = list(outbox)
         frames = batch[0].wire if len(batch) == 1 else b"".join([each.wire for each in batch])
         if not self._wire.write_now(frames):
-            self._is_due.set()
+            self._go_slow()
             return
         outbox.clear()
         self._sent_at = now
@@ -194,6 +193,10 @@ class SocketWriter:
             self._sent.bytes += outgoing.size_bytes
             self.worker.written(outgoing)
         self.has_room.set()
+
+    def _go_slow(self) -> None:
+        self._is_slow = True
+        self.slow()
 
     async def _send(self, send: Send, frame: bytes) -> None:
         event = {"type": "websocket.send", "text": frame.decode()}
