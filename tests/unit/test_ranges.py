@@ -30,7 +30,7 @@ contents = st.sets(suffixes).map(sorted)
 
 def row_at(suffix: Any) -> Row:
     name = str(suffix)
-    return Row(name, Document({"_id": name}, b'{"_id":"%b"}' % name.encode()), 1, None)
+    return Row(name, Document({"_id": name}, b'{"_id":"%b"}' % name.encode()), None)
 
 
 def ids(found: Found) -> list[str]:
@@ -155,7 +155,7 @@ def test_dropping_what_is_not_there_changes_nothing() -> None:
 
 def test_rows_that_cannot_be_shown_are_found_until_they_are_dropped() -> None:
     held = loaded(UNIVERSE[:3], [(START, END)])
-    broken = Row("broken", Document({"_id": "broken"}, b"{}"), 1, "no value")
+    broken = Row("broken", Document({"_id": "broken"}, b"{}"), "no value")
     held.put(UNIVERSE[3], broken)
 
     assert held.read(START, END, "desc", None)[0].faulty == [broken]

@@ -15,7 +15,6 @@ from parley.engine.ranges import Found, Range, Row, Suffix
 from parley.store.rows import decode_row
 from parley.store.tables import END, START, Cut, Index, Schema, Table, suffix_between
 from parley.store.types import Change, Commit, LoadRequest, LoadResult, Order
-from parley.values import Document
 
 _BY_ID: Final = "by_id"
 _RANGE_BYTES: Final = 400
@@ -306,16 +305,12 @@ class Memory:
 
 def _row_of(table: Table, change: Change) -> Row | None:
     if change.document is not None:
-        return _row(change.id, change.document, None)
+        return Row(change.id, change.document, None)
     return None if change.image is None else _decode(table, change.image)
 
 
 def _decode(table: Table, image: bytes) -> Row:
-    return _row(*decode_row(table, image))
-
-
-def _row(row_id: str, document: Document, fault: str | None) -> Row:
-    return Row(row_id, document, 2 * len(document.json) + 300, fault)
+    return Row(*decode_row(table, image))
 
 
 def _meets(commit: Commit, keys: frozenset[str]) -> bool:

@@ -24,18 +24,21 @@ class Row:
     Attributes:
         document: its fields and wire JSON.
         fault: why the row cannot be shown, where a value of it cannot travel; else None.
-        size_bytes: what it costs to keep.
         holders: how many ranges hold it.
     """
 
-    __slots__ = ("document", "fault", "holders", "id", "size_bytes")
+    __slots__ = ("document", "fault", "holders", "id")
 
-    def __init__(self, row_id: str, document: Document, size_bytes: int, fault: str | None) -> None:
+    def __init__(self, row_id: str, document: Document, fault: str | None) -> None:
         self.id = row_id
         self.document = document
         self.fault = fault
-        self.size_bytes = size_bytes
         self.holders = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What it costs to keep, about."""
+        return 2 * len(self.document.json) + 300
 
 
 class Found(NamedTuple):
