@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from parley.web.server import SyncWebSocket
+from tests.support.client import open_client
 from tests.support.rawsocket import (
     BINARY,
     CLOSE,
@@ -87,6 +88,17 @@ async def test_bytes_that_are_no_websocket_end_that_connection(
 
         assert await raw.close_code() in codes
         await raw.until_gone()
+
+
+async def test_an_open_connection_keeps_no_dict_of_its_own_and_no_handshake(web: WebServer) -> None:
+    async with open_client(web.url) as client:
+        await client.subscribe("probe:now", {})
+
+        [connection] = [each for each in web.connections if isinstance(each, SyncWebSocket)]
+        assert vars(connection) == {}  # uvicorn may come to have attributes that are not in slots
+        assert not hasattr(connection, "request")
+        assert not hasattr(connection, "response")
+        assert connection.scope.keys() == {"extensions"}
 
 
 async def test_fragments_are_put_together_with_pings_between(web: WebServer) -> None:

@@ -124,9 +124,7 @@ def _fits(field: str, value: Value) -> bool:
     return True
 
 
-def _decode_fields(
-    layout: _Layout, raw: Mapping[str, Any]
-) -> tuple[dict[str, Value], str | None]:
+def _decode_fields(layout: _Layout, raw: Mapping[str, Any]) -> tuple[dict[str, Value], str | None]:
     fields: dict[str, Value] = {}
     fault = None
     for name, field, decoder in layout.decoders:

@@ -1,7 +1,7 @@
 """What tasks of a socket wait for, in a tenth of the memory that asyncio's own takes.
 
-An `asyncio.Event` holds an empty queue of waiters, 0.75 KB of it, and an `asyncio.Queue` four. With
-thousands of connections that wait for hours this is a fifth of what each of them costs.
+An `asyncio.Event` holds an empty queue of waiters, 0.75 KB of it, and an `asyncio.Queue` four. Of a
+connection that waits, by the thousands and for hours, they were a fifth.
 """
 
 from __future__ import annotations
