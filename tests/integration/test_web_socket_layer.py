@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from parley.web.server import SyncWebSocket
+from parley.web.websocket import SyncWebSocket
 from tests.support.client import open_client
 from tests.support.rawsocket import (
     BINARY,

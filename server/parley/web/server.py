@@ -1,7 +1,8 @@
 """uvicorn around the application: one process or several, and a shutdown that loses nothing.
 
 uvicorn's protocols trust their peers in places where ours may be hostile: headers without end,
-bytes trickled to keep a connection, answers never read. The two classes here see to these.
+bytes trickled to keep a connection, answers never read. `GuardedHttp` sees to these, and
+`websocket.SyncWebSocket`.
 """
 
 from __future__ import annotations
@@ -14,31 +15,25 @@ from typing import Any, Final, cast
 import orjson
 import uvicorn
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
-from websockets.frames import CloseCode
-from websockets.protocol import State
 
 from parley.config import Settings
 from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
-from parley.web.app import TRANSPORT_EXTENSION, create_app
+from parley.web.app import create_app
 from parley.web.limits import Peers
 from parley.web.process import calm_collector, raise_file_limit, room_for_connections
-from parley.web.waiting import LightEvent, LightQueue
-from parley.web.writer import ASGISession, refuse_text
+from parley.web.websocket import ABORT_S, SyncWebSocket, address_of_peer, peers_of
 
 _MAX_HEAD_BYTES: Final = 16 << 10
 _MAX_HTTP_CONNECTIONS: Final = 1000  # beside the sync sockets
 _MAX_HTTP_PER_ADDRESS: Final = 100
 _GRACE_S: Final = 7  # in which the application drains; all of a shutdown stays below 10 s
-_ABORT_S: Final = 6.0  # in which it closes connections in order
 _BACKLOG: Final = 2048
 _TOO_LONG: Final = "the head of a request may be 16 KiB, and a line of a handshake 8"
-_FORGOTTEN: Final[Any] = {"extensions": {}}  # the scope of a connection that is open
 _STATUS_LINES: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
@@ -88,7 +83,7 @@ class GuardedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._is_counted = _peers(self.config).enter(_address(self.client))
+        self._is_counted = peers_of(self.config).enter(address_of_peer(self.client))
         if not self._is_counted:
             transport.abort()  # an answer would be work too
         self._is_in_head = True
@@ -152,12 +147,12 @@ class GuardedHttp(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Finish what is being answered, but do not wait for who does not read it."""
         super().shutdown()
-        self.loop.call_later(_ABORT_S, self.transport.abort)
+        self.loop.call_later(ABORT_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         if self._is_counted:
-            _peers(self.config).leave(_address(self.client))
+            peers_of(self.config).leave(address_of_peer(self.client))
         self._head_timer.cancel()
         self._watch_writing(0)
         if self._answering is not None:
@@ -196,180 +191,6 @@ class GuardedHttp(HttpToolsProtocol):
             self._watch_writing(left)
 
 
-class SyncWebSocket(WebSocketsSansIOProtocol):
-    """Gives the application what ASGI does not: the transport, and a say in the shutdown.
-
-    uvicorn would close every socket at once; ours end when what they sent has been answered. And a
-    peer that reads nothing must be dropped: a close frame would wait for it to read.
-    """
-
-    linger_s = 10.0
-
-    # What uvicorn keeps is more than the 30 attributes whose names instances share: in slots it
-    # takes 0.3 KB of each connection, in a dict of its own 1.6.
-    __slots__ = (
-        *("config", "app", "loop", "logger", "root_path", "asgi_version", "app_state"),
-        *("connections", "tasks", "default_headers", "transport", "server", "client", "scheme"),
-        *("queue", "handshake_initiated", "handshake_complete", "close_sent", "disconnected"),
-        *("close_timer", "close_timeout", "initial_response", "conn", "read_paused", "writable"),
-        *("ping_interval", "ping_timeout", "ping_timer", "pong_timer", "pending_ping_payload"),
-        *("ping_sent_at", "last_ping_rtt", "frames", "curr_msg_data_type"),
-        *("request", "response", "scope"),
-        *("take", "_begin_drain", "_linger_timer", "_session", "_unread_bytes"),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Theirs take 3.7 KB while they wait.
-        self.queue: Any = LightQueue()
-        self.writable: Any = LightEvent(is_set=True)
-        self.take: Callable[[str], bool] = refuse_text
-        self._begin_drain: Callable[[], None] | None = None
-        self._session: ASGISession | None = None
-        self._linger_timer: asyncio.TimerHandle | None = None
-        self._unread_bytes = 0
-
-    def handle_connect(self, event: Any) -> None:
-        """Put ourselves beside the scope before the application starts: see `writer.Wire`."""
-        super().handle_connect(event)
-        if hasattr(self, "scope"):
-            self._extensions[TRANSPORT_EXTENSION] = self
-
-    def hand_over(self, session: ASGISession, begin_drain: Callable[[], None]) -> None:
-        """Run the session when the application is done; end it by `begin_drain` at a shutdown."""
-        self._session = session
-        self._begin_drain = begin_drain
-
-    def opened(self, take: Callable[[str], bool]) -> None:
-        """Offer texts to `take`; forget the handshake, which is 3 KB of headers."""
-        self.take = take
-        if self.handshake_complete:  # else the peer went away meanwhile
-            self.request.headers.clear()  # the parser holds the request for good
-            del self.request, self.response
-            self.scope = _FORGOTTEN
-
-    def write_now(self, frames: bytes) -> bool:
-        """Write whole frames at once, unless the peer is slow or the connection is ending."""
-        transport = self.transport
-        # A close frame that came in closes the transport before anything else is done.
-        if self.close_sent or transport.is_closing() or not self.writable.is_set():
-            return False
-        transport.write(frames)
-        return True
-
-    def abort(self) -> None:
-        """Drop the connection with all that is still to be sent."""
-        self.transport.abort()
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes the peer's side has not taken yet."""
-        return self.transport.get_write_buffer_size()
-
-    def handle_cont(self, event: Any) -> None:
-        """Join fragments as they come: millions of tiny ones must cost no more than their bytes."""
-        if not isinstance(self.frames[0], bytearray):
-            self.frames = [cast("bytes", bytearray(self.frames[0]))]
-        self.frames[0] += event.data
-        if event.fin:
-            self.send_receive_event_to_app()
-
-    def send_receive_event_to_app(self) -> None:
-        """Hand a message over; one that is no UTF-8 ends the connection, without a traceback."""
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            try:
-                text = b"".join(self.frames).decode()
-            except UnicodeDecodeError:
-                self.frames = []
-                if self.conn.state is State.OPEN:  # else the peer said goodbye in the same bytes
-                    self.conn.send_close(CloseCode.INVALID_DATA)
-                    self.handle_parser_exception()
-                return
-            if self.take(text):
-                self.frames = []
-                return
-        super().send_receive_event_to_app()
-
-    def handle_ping(self) -> None:
-        """Answer, unless the peer does not read its answers."""
-        pong = self.conn.data_to_send()
-        if self.writable.is_set():
-            self.transport.write(b"".join(pong))
-
-    def send_keepalive_ping(self) -> None:
-        """Ping, and remember how much the peer has to read before it sees it."""
-        self._unread_bytes = self.transport.get_write_buffer_size()
-        super().send_keepalive_ping()
-
-    def keepalive_timeout(self) -> None:
-        """Give up on a peer that neither answers nor reads; one that reads may have a slow link."""
-        left = self.transport.get_write_buffer_size()
-        # While we do not read what it sends (`SyncWorker.is_congested`), its answer waits too.
-        is_alive = left < self._unread_bytes or self.read_paused
-        if is_alive and self.ping_timeout is not None:
-            self._unread_bytes = left
-            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
-            return
-        super().keepalive_timeout()
-        self._linger()
-
-    async def run_asgi(self) -> None:
-        """Run the application; behind it, see to it that the connection really goes away."""
-        self.app = self._serve
-        try:
-            await super().run_asgi()
-        finally:
-            self.app = self.config.loaded_app  # holds us no longer
-            self._linger()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        _peers(self.config).leave(_address(self.client))  # `GuardedHttp` counted it
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
-        super().connection_lost(exc)
-        # What holds us, and we it: it would stay until the collector of cycles comes by.
-        self.conn.parser.close()
-        if hasattr(self, "scope"):
-            self._extensions.clear()
-
-    async def send(self, event: Any) -> None:
-        """Send; a refused handshake is complete, which uvicorn otherwise logs as an error."""
-        await super().send(event)
-        if cast("Message", event)["type"] == "websocket.http.response.body":
-            self.handshake_complete = True
-
-    def shutdown(self) -> None:
-        """Let the application end this socket, if it runs."""
-        if self._begin_drain is None or self.close_sent:
-            super().shutdown()
-        else:
-            self._begin_drain()
-        # A transport that is left when its loop ends would keep uvloop, and so the process, going.
-        self.loop.call_later(_ABORT_S, self.transport.abort)
-
-    def _linger(self) -> None:
-        # uvicorn closes in order, which waits for ever for a peer that does not read.
-        if not self.disconnected and self._linger_timer is None:
-            self._linger_timer = self.loop.call_later(self.linger_s, self.transport.abort)
-
-    async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Run the application, then the session that it hands over.
-
-        Else its ten layers, each with a coroutine and parts of the request, would be kept as long
-        as the connection: 5 KB.
-        """
-        await self.config.loaded_app(scope, receive, send)
-        del scope
-        session, self._session = self._session, None
-        if session is not None:
-            await session(receive, send)
-
-    @property
-    def _extensions(self) -> dict[str, Any]:
-        extensions: dict[str, Any] = self.scope["extensions"]
-        return extensions
-
-
 class _Workers(Multiprocess):
     """Several processes that share a port."""
 
@@ -378,14 +199,6 @@ class _Workers(Multiprocess):
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
-
-
-def _peers(config: uvicorn.Config) -> Peers:
-    return cast("_Config", config).peers
-
-
-def _address(client: tuple[str, int] | None) -> str:
-    return client[0] if client else ""
 
 
 def _build(settings: Settings) -> Starlette:
