@@ -708,6 +708,34 @@ async def test_a_slow_reader_gets_few_transitions_and_then_the_newest(web: WebSe
     assert len(seen) < count
 
 
+async def test_who_stops_reading_in_the_middle_of_a_push_misses_nothing(web: WebServer) -> None:
+    name, size, count = next(names), 100_000, 80
+    async with contextlib.AsyncExitStack() as stack:
+        watching = [await stack.enter_async_context(open_client(web.url)) for _ in range(4)]
+        for client in watching:
+            assert await client.subscribe("probe:take", {"name": name}) == 0
+        writer = await stack.enter_async_context(open_client(web.url))
+
+        async def push(number: int, *to: SyncClient) -> None:
+            await writer.mutate("probe:put", {"name": name, "value": [number, "x" * size]})
+            for client in to:
+                await client.until(lambda client=client: client.results[0][0] == number)
+
+        for number in (0, 1):
+            await push(number, *watching)
+        assert max(len(socket._worker.cohort.members) for socket in web.services.sockets) == 4
+        slow, *others = watching
+        slow.pause_reading()
+        for number in range(2, count):
+            await push(number, *others)
+        assert 0 < web.unsent_bytes() < 3 * size
+        slow.resume_reading()
+        await push(count, *watching)  # `SyncClient` asserts the version chain
+
+        await push(count + 1, *watching)
+        assert max(len(socket._worker.cohort.members) for socket in web.services.sockets) == 4
+
+
 async def test_a_reader_that_stalls_is_dropped_and_its_neighbour_never_waits(
     web_dsn: str,
 ) -> None:

@@ -142,6 +142,14 @@ class SyncClient:
         await self._socket.close()
         await self._reader
 
+    def pause_reading(self) -> None:
+        """Let what the server sends wait in the system, which soon takes no more."""
+        self._socket.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._socket.transport.resume_reading()
+
     def abort(self) -> None:
         """Drop the connection without a word."""
         self._socket.transport.abort()

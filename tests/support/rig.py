@@ -36,9 +36,10 @@ from parley.values import encode
 from tests.support.clock import FakeClock
 from tests.support.modelstore import ModelStore
 from tests.support.patches import apply_patch
+from tests.support.port import FakePort
 from tests.support.running import SECRET
 from tests.support.tables import SCHEMA, Fields
-from tests.support.wire import NPM, WireClient, opened, texts_of
+from tests.support.wire import NPM, WireClient, opened
 
 MAX_BYTES = 10_000
 REGISTRY = Registry.from_modules(["tests.support.notes"])
@@ -301,7 +302,8 @@ class Client:
             max_mutations=max_mutations,
             redact_errors=False,
         )
-        self.worker.attach(self._write_now)
+        self.port = FakePort(self)
+        self.worker.attach(self.port)
         self.worker.identity = identity
         self.worker.connected()
 
@@ -365,15 +367,12 @@ class Client:
         )
         self.worker.mutate(message)
 
-    def _write_now(self, wire: bytes) -> bool:
-        """Take Transitions as they are made, if the client `is_prompt`."""
+    def take_at_once(self, frame: bytes) -> None:
+        """Take a Transition as it is made; see `port.Taker`."""
         assert not self.worker.outbox
         assert self.connection.state is State.OPEN
-        if self.is_prompt:
-            for frame in texts_of(wire):
-                self.written.append(frame)
-                self._take(frame)
-        return self.is_prompt
+        self.written.append(frame)
+        self._take(frame)
 
     def read(self, count: int | None = None) -> list[Outgoing]:
         """Take frames off the wire, as a client that reads does."""
@@ -389,6 +388,8 @@ class Client:
 
     def _take(self, frame: bytes) -> None:
         message = json.loads(frame)
+        if message["type"] == "Ping":
+            return
         if message["type"].endswith("Response"):
             self.order.append(f"response {message['requestId']}")
             self.responses[message["requestId"]] = message

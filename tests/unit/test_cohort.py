@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from parley.engine.cohort import MAX_MEMBERS
+from parley.protocol.framing import text_frame
 from tests.support.rig import ANN, BOB, Client, Rig
 from tests.support.tables import note, uuid
 
@@ -136,6 +137,62 @@ def test_who_does_not_keep_up_gets_two_transitions_and_then_one_for_all_the_rest
     slow.read()
     assert slow.results == others[0].results
     assert slow.wire.version == others[0].wire.version
+
+
+@pytest.mark.parametrize("slow_ones", [1, 2, 3])
+@pytest.mark.parametrize("taken", [0, 1, 40])
+def test_who_takes_a_part_of_a_push_gets_the_rest_before_anything_else(
+    slow_ones: int, taken: int
+) -> None:
+    rig = Rig()
+    clients = crowd(rig)
+    slow = clients[:slow_ones]
+    for client in slow:
+        client.port.takes = taken
+
+    for number in (2, 3):
+        rig.write(note(number))
+        rig.run()
+    assert max(cohorts(*slow)) == 1
+    for client in slow:
+        client.port.flush()
+        client.read()
+    for number in (4, 5):
+        rig.write(note(number))
+        rig.run()
+
+    assert {len(client.results[0]) for client in clients} == {5}
+    assert len({client.wire.version for client in clients}) == 1
+    assert cohorts(*clients) == [3]
+
+
+def test_who_uses_the_socket_for_something_else_stands_apart_until_it_is_clear() -> None:
+    rig = Rig()
+    clients = crowd(rig)
+    port = clients[0].port
+
+    port.on_other_use()
+    port.waiting = text_frame(b'{"type":"Ping"}')
+    assert cohorts(*clients) == [2, 1]
+    rig.write(note(2))
+    rig.run()
+    assert cohorts(*clients) == [2, 1]
+    clients[0].port.flush()
+    rig.write(note(3))
+    rig.run()
+
+    assert cohorts(*clients) == [3]
+    assert {len(client.results[0]) for client in clients} == {3}
+
+
+def test_a_socket_that_is_used_after_its_connection_has_ended_changes_nothing() -> None:
+    rig = Rig()
+    clients = crowd(rig)
+    clients[0].worker.close()
+
+    clients[0].port.on_other_use()
+
+    assert cohorts(*clients[1:]) == [2]
 
 
 def test_a_connection_that_ends_leaves_the_others_where_they_are() -> None:

@@ -3,22 +3,23 @@
 Every connection is in one cohort, mostly alone. When two are sent the very same Transition and then
 hold the same queries with the same results, they become one cohort: from then on a push costs each
 of them a write, and everything else is done once. As soon as anything happens to one of them alone
-(its queries, its identity, a mutation, a response, a peer that does not read) it leaves with a copy
-of what it holds.
+(its queries, its identity, a mutation, a response, a peer that does not read, another use of its
+socket) it leaves with a copy of what it holds.
 
 While there are two or more members, all stand at one link of the version chain, nothing but changed
-results is owed to them, their outboxes are empty, and none waits for a mutation. No I/O.
+results is owed to them, their outboxes are empty, their ports are clear, and none waits for a
+mutation. No I/O.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from parley.engine.engine import Engine
 from parley.engine.live import Call, LiveQuery, Result
 from parley.engine.outgoing import FrameCache, Outgoing
+from parley.engine.ports import Port
 from parley.engine.results import failure_of
 from parley.errors import LimitExceeded, ParleyError, ShuttingDown
 from parley.identity import Identity
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 MAX_HELD_BYTES: Final = 64 << 20  # of all results that a client holds at once
 MAX_MEMBERS: Final = 500  # all are written to at once; timers and other sockets wait that long
 
-WriteNow = Callable[[bytes], bool]
 Told = tuple[int, Result, bytes | None]  # query id, its result, the patch if that says it
 
 
@@ -78,8 +78,7 @@ class Cohort:
     Methods that change what is held are for a member that is alone.
 
     Attributes:
-        members: the connections, in no order, each with what writes to its peer or says that now is
-            not the time. It is for empty outboxes.
+        members: the connections, in no order, each with its port, which is for empty outboxes.
         queries: what they subscribed to, by query id.
         query_set: version of it.
         identity_version: as which the queries were asked.
@@ -94,6 +93,7 @@ class Cohort:
         "_engine",
         "_held",
         "_held_bytes",
+        "_numbers",
         "_redact",
         "_removed",
         "_sent",
@@ -109,13 +109,14 @@ class Cohort:
     def __init__(
         self,
         member: Member,
-        write_now: WriteNow,
+        port: Port,
         engine: Engine,
         cache: FrameCache,
         *,
         redact: bool,
     ) -> None:
-        self.members = {member: write_now}
+        self.members = {member: port}
+        self._numbers: list[int] | None = None  # of the ports; made when it is needed
         self.queries: dict[int, LiveQuery] = {}
         self.query_set = 0
         self.identity_version = 0
@@ -170,8 +171,9 @@ class Cohort:
 
     def release(self, member: Member) -> None:
         """Let one of several members go on alone, holding what it holds."""
-        write_now = self.members.pop(member)
-        alone = Cohort(member, write_now, self._engine, self._cache, redact=self._redact)
+        alone = Cohort(
+            member, self._without(member), self._engine, self._cache, redact=self._redact
+        )
         alone.queries = self.queries.copy()
         alone.query_set, alone.identity_version = self.query_set, self.identity_version
         alone.min_ts, alone.is_owed = self.min_ts, self.is_owed
@@ -189,9 +191,13 @@ class Cohort:
 
     def leave(self, member: Member) -> None:
         """Forget a member whose connection has ended."""
-        del self.members[member]
+        self._without(member)
         if not self.members:
             self._dissolve()
+
+    def _without(self, member: Member) -> Port:
+        self._numbers = None
+        return self.members.pop(member)
 
     def _dissolve(self) -> None:
         for query_id, query in self.queries.items():
@@ -208,6 +214,7 @@ class Cohort:
             member.cohort = other
             member.connection.chain = chain
         other.members.update(self.members)
+        other._numbers = None
         other.pushed_at = max(self.pushed_at, other.pushed_at)
         self.members = {}
         self._dissolve()
@@ -224,7 +231,9 @@ class Cohort:
 
     def _is_settled(self) -> bool:
         is_owed = self.is_owed or self._changed or self._removed
-        return bool(self.members) and not is_owed and self._leader.is_quiet
+        if not self.members or is_owed or not self._leader.is_quiet:
+            return False
+        return len(self.members) > 1 or self.members[self._leader].is_clear
 
     def _place(self) -> tuple[object, ...]:
         connection = self._leader.connection
@@ -366,23 +375,37 @@ class Cohort:
         if self._leader.outbox:  # then it is alone
             self._leader.keep(made)
             return
-        wire = made.wire
-        # Nothing else of a member is touched: with thousands, each touch is a wait for memory.
-        wrote = [write_now(wire) for write_now in self.members.values()]
-        pushed = sum(wrote)
+        pushed = self._push_to_all(made) if len(self.members) > 1 else self._push_to_one(made)
         if pushed:
             self.pushed_at = self._engine.settled_at
             self._engine.stats.pushed_frames += pushed * len(made.frames)
             self._engine.stats.pushed_bytes += pushed * made.size_bytes
-        if pushed < len(wrote):
-            for member, is_written in list(zip(self.members, wrote, strict=True)):
-                if not is_written:
-                    self._keep(made, member)
 
-    def _keep(self, made: Outgoing, member: Member) -> None:
-        if len(self.members) > 1:
-            self.release(member)
+    def _push_to_one(self, made: Outgoing) -> int:
+        [(member, port)] = self.members.items()
+        if port.write_now(made.wire):
+            return 1
         member.keep(made)
+        return 0
+
+    def _push_to_all(self, made: Outgoing) -> int:
+        """Write to all; return how many took at least the beginning."""
+        # Nothing of a member is touched: with thousands, each touch is a wait for memory.
+        if self._numbers is None:
+            self._numbers = [port.number for port in self.members.values()]
+        pushed = len(self._numbers)
+        short = self.members[self._leader].write_all(self._numbers, made.wire)
+        all_members = list(self.members.items()) if short else []
+        for at, written in short:
+            member, port = all_members[at]
+            if len(self.members) > 1:
+                self.release(member)
+            if written:
+                port.go_on(made.wire[written:])
+            else:
+                member.keep(made)
+                pushed -= 1
+        return pushed
 
     def _subscribe(self, query_id: int, call: Call, identity: Identity | None) -> LiveQuery:
         takes_patches = self._leader.connection.client.is_parley

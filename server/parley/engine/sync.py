@@ -14,11 +14,12 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from parley.engine.batch import Answer
-from parley.engine.cohort import Cohort, WriteNow
+from parley.engine.cohort import Cohort
 from parley.engine.engine import Engine
 from parley.engine.failures import report
 from parley.engine.live import Call
 from parley.engine.outgoing import FrameCache, Outgoing
+from parley.engine.ports import NoPort, Port
 from parley.errors import (
     FunctionFailed,
     LimitExceeded,
@@ -88,7 +89,7 @@ class SyncWorker:
         self.identity: Identity | None = None
         # Lists, though taken from at the front: an empty deque takes 0.75 KB, and these are short.
         self.outbox: list[Outgoing] = []
-        self.cohort = Cohort(self, lambda _: False, engine, cache, redact=redact_errors)
+        self.cohort = Cohort(self, NoPort(), engine, cache, redact=redact_errors)
         connection.on_close = self._alone
         self.is_closed = False
         self.failure: ParleyError | None = None
@@ -107,13 +108,10 @@ class SyncWorker:
         self._lets_follow = False
         self._is_submitting = False
 
-    def attach(self, write_now: WriteNow) -> None:
-        """Let Transitions be written at once while the outbox is empty.
-
-        Args:
-            write_now: writes to the peer, or says that now is not the time.
-        """
-        self._alone().members[self] = write_now
+    def attach(self, port: Port) -> None:
+        """Let Transitions be written to `port` at once while the outbox is empty."""
+        self._alone().members[self] = port
+        port.on_other_use = self._alone
 
     @property
     def is_congested(self) -> bool:
@@ -188,6 +186,7 @@ class SyncWorker:
         if self.is_closed:
             return
         self.is_closed = True
+        self.cohort.members[self].on_other_use = _nothing
         self.connection.close()
         self.cohort.leave(self)
         self._mutations.clear()

@@ -89,7 +89,7 @@ class SyncSocket:
         )
         self._worker = services.node.open(self._connection, self._writer.wake)
         if wire is not None:
-            self._worker.attach(wire.write_now)
+            self._worker.attach(wire)
         self._writer.worker = self._worker
         self._wire = wire
         self._is_idle = False

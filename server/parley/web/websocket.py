@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 import uvicorn
@@ -14,6 +14,7 @@ from websockets.protocol import State
 
 from parley.web.app import TRANSPORT_EXTENSION
 from parley.web.limits import Peers
+from parley.web.transport import PushTransport, write_all
 from parley.web.waiting import LightEvent, LightQueue
 from parley.web.writer import ASGISession, refuse_text
 
@@ -43,6 +44,7 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
     """
 
     linger_s = 10.0
+    transport: PushTransport
 
     # What uvicorn keeps is more than the 30 attributes whose names instances share: in slots it
     # takes 0.3 KB of each connection, in a dict of its own 1.6.
@@ -68,6 +70,10 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Put ourselves between uvicorn and uvloop."""
+        super().connection_made(PushTransport(cast("asyncio.Transport", transport)))
+
     def handle_connect(self, event: Any) -> None:
         """Put ourselves beside the scope before the application starts: see `writer.Wire`."""
         super().handle_connect(event)
@@ -87,14 +93,45 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
             del self.request, self.response
             self.scope = _FORGOTTEN
 
+    # --- as a port of `engine.cohort`
+
+    @property
+    def number(self) -> int:
+        """The file descriptor."""
+        return self.transport.number
+
+    @property
+    def on_other_use(self) -> Callable[[], object]:
+        """What is called before anything but a push is done with the socket."""
+        return self.transport.on_other_use
+
+    @on_other_use.setter
+    def on_other_use(self, called: Callable[[], object]) -> None:
+        self.transport.on_other_use = called
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether all has left for the peer, and more may follow."""
+        return not self.close_sent and self.transport.is_clear
+
     def write_now(self, frames: bytes) -> bool:
         """Write whole frames at once, unless the peer is slow or the connection is ending."""
         transport = self.transport
         # A close frame that came in closes the transport before anything else is done.
         if self.close_sent or transport.is_closing() or not self.writable.is_set():
             return False
-        transport.write(frames)
+        transport.push(frames)
         return True
+
+    def write_all(self, numbers: Sequence[int], frames: bytes) -> list[tuple[int, int]]:
+        """Write to the sockets of many."""
+        return write_all(numbers, frames)
+
+    def go_on(self, frames: bytes) -> None:
+        """Write the rest of what `write_all` began."""
+        self.transport.write(frames)
+
+    # --- as uvicorn calls it
 
     def abort(self) -> None:
         """Drop the connection with all that is still to be sent."""
@@ -160,8 +197,14 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
             self.app = self.config.loaded_app  # holds us no longer
             self._linger()
 
+    def eof_received(self) -> None:
+        """Hear that the peer has hung up: behind this, uvloop closes the transport."""
+        self.transport.on_other_use()
+        super().eof_received()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop waiting; when this returns, the file descriptor may be anybody's."""
+        self.transport.on_other_use()
         peers_of(self.config).leave(address_of_peer(self.client))  # `GuardedHttp` counted it
         if self._linger_timer is not None:
             self._linger_timer.cancel()

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from starlette.types import Receive, Send
 
 from parley.clock import Clock
+from parley.engine.ports import Port
 from parley.engine.sync import SyncWorker
 from parley.protocol import responses
 from parley.web.metrics import Sent
@@ -29,7 +30,7 @@ def refuse_text(_text: str) -> bool:
     return False
 
 
-class Wire(Protocol):
+class Wire(Port, Protocol):
     """What we need of the connection below ASGI.
 
     Attributes:
@@ -44,10 +45,6 @@ class Wire(Protocol):
 
     def opened(self, take: Callable[[str], bool]) -> None:
         """Hear that the handshake is done and can be forgotten; from now on there is `take`."""
-        ...
-
-    def write_now(self, frames: bytes) -> bool:
-        """Write whole frames, or say that now is not the time."""
         ...
 
     def abort(self) -> None:
