@@ -61,11 +61,11 @@ class FakePort:
         took = [self._all[number]._push(frames) for number in numbers]
         return [(at, size) for at, size in enumerate(took) if size < len(frames)]
 
-    def go_on(self, frames: bytes) -> None:
+    def go_on(self, rest: memoryview) -> None:
         """Let the rest of what was begun wait."""
         self.on_other_use()
         assert self.waiting
-        self.waiting += frames
+        self.waiting += rest
 
     def flush(self) -> None:
         """Deliver what waits."""

@@ -401,7 +401,7 @@ class Cohort:
             if len(self.members) > 1:
                 self.release(member)
             if written:
-                port.go_on(made.wire[written:])
+                port.go_on(memoryview(made.wire)[written:])
             else:
                 member.keep(made)
                 pushed -= 1

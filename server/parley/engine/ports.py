@@ -34,7 +34,7 @@ class Port(Protocol):
         """
         ...
 
-    def go_on(self, frames: bytes) -> None:
+    def go_on(self, rest: memoryview) -> None:
         """Write the rest of what `write_all` began."""
         ...
 
@@ -54,6 +54,6 @@ class NoPort:
         """Never called: it is not clear."""
         raise NotImplementedError
 
-    def go_on(self, _frames: bytes) -> None:
+    def go_on(self, _rest: memoryview) -> None:
         """Never called."""
         raise NotImplementedError

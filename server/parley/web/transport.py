@@ -46,10 +46,8 @@ class PushTransport(asyncio.Transport):
         return not self._raw.is_closing() and self._raw.get_write_buffer_size() == 0
 
     def push(self, frames: bytes) -> None:
-        """Write what can be written now; the rest waits for its turn."""
-        written = _write(self.number, frames) if self.is_clear else 0
-        if written < len(frames):
-            self._raw.write(frames[written:])
+        """Write now what can be written, as uvloop does; the rest waits for its turn."""
+        self._raw.write(frames)
 
     # --- as uvicorn uses it
 

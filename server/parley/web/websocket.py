@@ -127,9 +127,9 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         """Write to the sockets of many."""
         return write_all(numbers, frames)
 
-    def go_on(self, frames: bytes) -> None:
+    def go_on(self, rest: memoryview) -> None:
         """Write the rest of what `write_all` began."""
-        self.transport.write(frames)
+        self.transport.write(rest)
 
     # --- as uvicorn calls it
 
