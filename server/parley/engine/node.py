@@ -50,7 +50,6 @@ from parley.store.types import (
 log = logging.getLogger(__name__)
 
 _SLICE_S: Final = 0.005  # how long live queries may run before sockets and timers get their turn
-_TURNS_TO_SEND: Final = 2
 
 
 class Node:
@@ -330,7 +329,7 @@ class Node:
     def _step(self) -> None:
         self._is_scheduled = False
         if self._is_sending:
-            return  # `_let_send` wakes
+            return  # `_sent` comes behind the store's task
         try:
             self._advance()
         except Exception as error:
@@ -359,19 +358,13 @@ class Node:
         batch = self.engine.next_batch()
         if batch is not None:
             self._is_sending = True
-            self.spawn(self._let_send, "let send")
             self.spawn(partial(self._land, batch, self._store.commit(batch)), "commit")
+            self._loop.call_soon(self._sent)
 
-    async def _let_send(self) -> None:
-        """Take no step until the batch is out, so that Postgres works while we do.
-
-        The store's task writes it in the next turn of the event loop, which reaches the socket when
-        that turn ends: after a step, if there is one in it.
-        """
-        for _ in range(_TURNS_TO_SEND):
-            await asyncio.sleep(0)
+    def _sent(self) -> None:
+        """Go on: the store's task has written the batch, so that Postgres works while we do."""
         self._is_sending = False
-        self.wake()
+        self._step()
 
     def _set_timer(self) -> None:
         at = self.engine.next_wake()
