@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -97,6 +97,7 @@ class Node:
         self._group: asyncio.TaskGroup | None = None
         self._is_scheduled = False
         self._is_sending = False
+        self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loader = Loader(store, engine, self.spawn, self._loaded, max_loads=max_loads)
@@ -122,6 +123,7 @@ class Node:
                 yield self
             finally:
                 self.is_draining = True
+                self._has_ended = True
                 for task in (*tasks, *self._tasks):
                     task.cancel()
                 if self._timer is not None:
@@ -358,7 +360,8 @@ class Node:
         batch = self.engine.next_batch()
         if batch is not None:
             self._is_sending = True
-            self.spawn(partial(self._land, batch, self._store.commit(batch)), "commit")
+            commit = asyncio.ensure_future(self._store.commit(batch))
+            commit.add_done_callback(partial(self._landed, batch))
             self._loop.call_soon(self._sent)
 
     def _sent(self) -> None:
@@ -380,23 +383,21 @@ class Node:
         self._timer = None
         self.wake()
 
-    # --- I/O
-
-    async def _land(self, batch: Batch, commit: Awaitable[BatchOutcome]) -> None:
-        outcome: BatchOutcome
+    def _landed(self, batch: Batch, commit: asyncio.Future[BatchOutcome]) -> None:
+        if self._has_ended:
+            return
         try:
-            outcome = await commit
-        except DatabaseDown as error:
-            outcome = Transient("08001", error.message)
+            outcome = _outcome_of(commit)
+            if isinstance(outcome, Unknown):
+                self.follower.want(batch.head + 1)  # if it did happen, the log alone tells
+            self.engine.batch_landed(outcome)
+            self._send_batch()  # first of all: Postgres is idle
         except Exception as error:
-            # Whatever it was, the fate of the batch is not known; its request rows settle it.
-            log.exception("a commit failed")
-            outcome = Unknown(str(error))
-        if isinstance(outcome, Unknown):
-            self.follower.want(batch.head + 1)  # if it did happen, the log alone tells
-        self.engine.batch_landed(outcome)
-        self._send_batch()  # first of all: Postgres is idle
-        self.wake()
+            self._fail(error)
+        else:
+            self._step()
+
+    # --- I/O
 
     async def _look_up(self, request: RequestId) -> None:
         while True:
@@ -433,3 +434,14 @@ class Node:
         if not self.is_draining:
             self.is_draining = True
             self.on_failure()
+
+
+def _outcome_of(commit: asyncio.Future[BatchOutcome]) -> BatchOutcome:
+    try:
+        return commit.result()
+    except DatabaseDown as error:
+        return Transient("08001", error.message)
+    except Exception as error:
+        # Whatever it was, the fate of the batch is not known; its request rows settle it.
+        log.exception("a commit failed")
+        return Unknown(str(error))
