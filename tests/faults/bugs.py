@@ -450,3 +450,11 @@ def _ahead_unchecked() -> None:
         return self.schema is memory.schema
 
     _swap(Gathering, "catch_up", trusting)
+
+
+@_bug("push-forgets-the-rest")
+def _forgotten_rest() -> None:
+    """Of a push that does not fit into a socket, the rest is never sent."""
+    from parley.web.websocket import SyncWebSocket
+
+    _swap(SyncWebSocket, "go_on", lambda *_: None)

@@ -152,9 +152,10 @@ async def read_database(
         changes[row["txid"]].append(change)
     requests: defaultdict[int, list[Settled]] = defaultdict(list)
     for row in await connection.fetch(
-        # Those of a batch are inserted in the order in which they ran.
+        # Those of a batch are inserted in the order in which they ran, each with the time of that
+        # moment; but wherever there is room in the table.
         "SELECT session_id, request_id, ts, result FROM parley.requests WHERE ts > $1"
-        " ORDER BY ctid",
+        " ORDER BY created_at, ctid",
         since,
     ):
         settled = Settled(row["session_id"], row["request_id"], _image(row["result"]))
