@@ -452,9 +452,9 @@ def _ahead_unchecked() -> None:
     _swap(Gathering, "catch_up", trusting)
 
 
-@_bug("push-forgets-the-rest")
-def _forgotten_rest() -> None:
-    """Of a push that does not fit into a socket, the rest is never sent."""
-    from parley.web.websocket import SyncWebSocket
+@_bug("push-to-who-left")
+def _pushed_after() -> None:
+    """Who has left a cohort is pushed to all the same, by a number that may be another's now."""
+    from parley.engine.cohort import Cohort
 
-    _swap(SyncWebSocket, "go_on", lambda *_: None)
+    _swap(Cohort, "_without", lambda self, member: self.members.pop(member))

@@ -24,7 +24,7 @@ FAULTS_FOR = {
     "torn-cold-read": ("postgres-slow", "bulk-update"),
     "patch-on-wrong-base": ("clients-slow", "starve-node"),
     "no-read-index": ("postgres-slow", "listen-deaf"),
-    "push-forgets-the-rest": ("clients-slow", "starve-node"),
+    "push-to-who-left": ("clients-reset", "cut-all-clients"),
 }
 # Or only while hardly anybody else does anything.
 PEOPLE_FOR = {"no-empty-transition": {"clients": 2, "outsiders": 0, "callers": 0}}

@@ -73,7 +73,7 @@ def check_value(path: str, value: Any) -> str | None:
 
 
 class User:
-    """Somebody at a client."""
+    """Somebody at a client; one in four only looks, all of these at the same."""
 
     def __init__(self, client: Client, rng: random.Random, think_s: float) -> None:
         self._client = client
@@ -85,9 +85,13 @@ class User:
         self._topic = TOPICS[0]
         self._subscribed: list[int] = []
         self._canary = f"canary-u{client.number}-"
+        self._is_onlooker = client.number % 4 == 2
 
     def _look(self) -> None:
         """Subscribe to a few things."""
+        if self._is_onlooker:
+            self._client.subscribe("app:topic", {"topic": TOPICS[0]})
+            return
         for path in ("app:total", "app:ring", "app:mine"):
             self._client.subscribe(path, {})
         for _ in range(4):
@@ -98,7 +102,7 @@ class User:
         if not self._has_looked:
             self._has_looked = True
             self._look()
-        if schedule == "quiet":
+        if schedule == "quiet" or self._is_onlooker:
             return
         choices: list[tuple[int, Callable[[], Any]]] = [
             (80, self._one),
