@@ -66,6 +66,8 @@ class Oracle:
         rows = Rows()
         rows.fill(self._past.database.tables)
         for commit in database.commits:
+            if commit.requests:  # Postgres, when it was killed, gives numbers once more
+                self._external.pop(commit.txid, None)
             for settled in commit.requests:
                 call = self._call_of(settled)
                 if call is not None and not call.has_session:

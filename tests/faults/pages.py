@@ -69,8 +69,8 @@ class Pages:
         if end not in ("", cursor):
             return f"its end moved from {read_cursor(end)} to {read_cursor(cursor)}"
         if not (end or value["isDone"] or options.get("endCursor")):
-            # It may have grown or shrunk already, behind the run that settled its end.
+            # Behind the run that settled its end it may have grown already, or shrunk to nothing.
             count, asked = len(value["page"]), options["numItems"]
-            if not 0 < count < 2 * asked:
+            if count >= 2 * asked:
                 return f"it began with {count} items, not {asked}"
         return complaint(rows, args, value)

@@ -72,6 +72,14 @@ def test_a_run_as_it_should_be_is_clean() -> None:
     assert verdict.counts["appends found once"] == 2
 
 
+def test_a_number_of_a_transaction_that_a_crash_undid_may_come_again() -> None:
+    run = Run()
+    outside = {"e": "ext", "t": 1.9, "x": 2, "t0": 1.8, "t1": 1.9, "ok": False, "rows": 1}
+    run.events.append({**outside, "level": "serializable"})
+
+    assert run.judge().anomalies == []
+
+
 def lose_a_write(run: Run) -> None:
     del run.commits[1]
     del run.database.tables["items"]["r2"]

@@ -86,5 +86,13 @@ def test_a_page_begins_with_about_as_many_as_were_asked_for() -> None:
     assert found == "it began with 2 items, not 1"
 
 
+def test_a_page_may_be_empty_by_the_time_it_is_first_shown() -> None:
+    pages = Pages()
+
+    assert pages.complaint(rows(), 7, 0, args(), page(end=at(2))) is None
+    assert pages.complaint(rows(1), 8, 0, args(), page(end=at(2))) is None
+    assert pages.complaint(rows(3), 9, 0, args(), page(end=at(2))) is not None
+
+
 def test_what_is_no_page_is_found() -> None:
     assert "no page" in (Pages().complaint(rows(), 7, 0, args(), [1]) or "")
