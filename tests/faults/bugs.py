@@ -180,18 +180,18 @@ def _ack_before() -> None:
     """The answer goes out before the commit."""
     from parley.engine.node import Node
 
-    land = Node._land
+    send_batch = Node._send_batch
 
-    async def early(self: Any, batch: Any, commit: Any) -> None:
+    def early(self: Any) -> None:
+        before = self.engine.committer._flight
+        send_batch(self)
         flight = self.engine.committer._flight
-        for entry in flight.gathered.entries:
-            entry.mutation.answer(entry.answer(self.engine.memory.ts + 1))
-            entry.mutation.answer = lambda _: None
-        self.wake()
-        await asyncio.sleep(0.01)
-        await land(self, batch, commit)
+        if flight is not None and flight is not before:
+            for entry in flight.gathered.entries:
+                entry.mutation.answer(entry.answer(self.engine.memory.ts + 1))
+                entry.mutation.answer = lambda _: None
 
-    _swap(Node, "_land", early)
+    _swap(Node, "_send_batch", early)
 
 
 @_bug("no-empty-transition")
