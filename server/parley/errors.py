@@ -34,9 +34,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 Fault = Literal["client", "application", "server"]
+E = TypeVar("E", bound="ParleyError")
 
 
 class ParleyError(Exception):
@@ -286,3 +287,15 @@ def surface(error: BaseException) -> tuple[str, Surface]:
     if code not in SURFACES:
         code = "InternalServerError"
     return code, SURFACES[code]
+
+
+def without_frames(error: E) -> E:
+    """Return an expected error without its traceback and what led to it.
+
+    They hold the frames that it came through, with all who called these, to the socket, for as long
+    as the error is kept; and an error that such a frame holds too is left to the collector. The log
+    of an unexpected one needs them.
+    """
+    if not isinstance(error, Internal):
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error

@@ -110,6 +110,7 @@ class Actions:
             except ParleyError as error:
                 result = error
             done(result)
+            del result  # which may hold, by its traceback, this frame
 
         self._node.spawn(run, f"action {path[:80]}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from parley.engine.batch import Answer, Mutation
 from parley.engine.live import Call, digest_of
-from parley.errors import ArgumentsInvalid, FunctionFailed, LimitExceeded
+from parley.errors import ArgumentsInvalid, FunctionFailed, LimitExceeded, without_frames
 from parley.functions.context import Entropy
 from parley.functions.registry import Function, Registry
 from parley.identity import Identity
@@ -35,8 +35,7 @@ def query_call(
         args_json = compact(args_json)  # kept as long as anybody follows the call
         checked = function.arguments.validate(decoded)
     except FunctionFailed as error:
-        # Without its traceback, which would keep whoever asks, to the socket.
-        return Call(path, args_json, journal, refusal=error.with_traceback(None))
+        return Call(path, args_json, journal, refusal=without_frames(error))
     return Call(function.path, args_json, journal, function, checked)
 
 
@@ -63,7 +62,7 @@ def mutation_call(
             chosen = encode(decoded[function.spacing.argument])
             spacing_key = (request.identity, function.path, digest_of(chosen))
     except FunctionFailed as error:
-        checked = error
+        checked = without_frames(error)
     call_hash = hashlib.sha256(function.path.encode() + b"\0" + args_json).digest()[:16]
     return Mutation(
         function,

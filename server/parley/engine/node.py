@@ -32,6 +32,7 @@ from parley.errors import (
     ShuttingDown,
     TimedOut,
     TooManyMutations,
+    without_frames,
 )
 from parley.functions.registry import Registry
 from parley.identity import Identity
@@ -297,7 +298,7 @@ class Node:
             function = self.registry.find(message.udf_path, "mutation")
             self._refuse_if_full()
         except ParleyError as error:
-            answer(Answer(error=error, ts=self.engine.memory.ts))
+            answer(Answer(error=without_frames(error), ts=self.engine.memory.ts))
             return False
         self.engine.committer.submit(
             mutation_call(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, cast
 
 from parley.engine.alarm import ALARM, Overrun
-from parley.errors import FunctionFailed, Internal, LimitExceeded
+from parley.errors import FunctionFailed, Internal, LimitExceeded, without_frames
 from parley.functions.context import IdentityNeeded
 from parley.store.types import LoadRequest
 
@@ -109,4 +109,4 @@ def _drive(coroutine: Coroutine[Any, Any, Any], path: str) -> RunOutcome:
     except IdentityNeeded:
         return NeedsIdentity()
     except FunctionFailed as error:
-        return Failed(error)
+        return Failed(without_frames(error))

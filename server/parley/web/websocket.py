@@ -211,6 +211,9 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         # What holds us, and we it: it would stay until the collector of cycles comes by.
         self.conn.parser.close()
+        error: BaseException | None = self.conn.handshake_exc or self.conn.parser_exc
+        while error is not None:
+            error.__traceback__, error = None, error.__cause__ or error.__context__
         if hasattr(self, "scope"):
             self._extensions.clear()
 
