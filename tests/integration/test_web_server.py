@@ -396,6 +396,10 @@ async def test_nothing_of_a_connection_whose_calls_were_refused_waits_for_the_co
         async with open_raw(web.port) as raw:
             raw.send(TEXT, b"{}", mask=False)
             assert await raw.close_code() == 1002
+        async with open_client(web.url) as client:
+            await client.subscribe("probe:now")  # then it is idle, and hears itself
+            await client.send(type="Mutation", requestId=0, udfPath=1, args=[])
+            await client.until_closed()
         await until(lambda: not sockets and not connections)
 
     assert [each for each in garbage if type(each).__module__.startswith(SERVER_MODULES)] == []

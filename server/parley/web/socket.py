@@ -29,6 +29,7 @@ from parley.errors import (
     TimedOut,
     TokenExpired,
     TooLarge,
+    without_frames,
 )
 from parley.identity import Identity
 from parley.protocol import responses
@@ -222,7 +223,7 @@ class SyncSocket:
                     raise BadMessage("Expected text frames; this one is binary")
                 await self._handle(text)
             except ParleyError as error:
-                raise _Ended(closing_for(error), error.code) from error
+                raise _Ended(closing_for(error), error.code) from without_frames(error)
             del event, text  # it may take long until the next
 
     async def _handle(self, text: str) -> None:
