@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from parley.engine.alarm import ALARM
-from parley.errors import Internal, LimitExceeded, Unavailable
+from parley.errors import ArgumentsInvalid, Internal, LimitExceeded, Unavailable
 from parley.store import sql
 from parley.store.pool import StoreConnection
 from parley.store.types import Batch, LoadRequest, LoadResult
@@ -85,6 +85,25 @@ async def test_a_client_from_the_future_is_sent_away(dsn: str) -> None:
     async with serving(dsn, "parley.chat") as app:
         with pytest.raises(Unavailable):
             await app.node.admit(time.time_ns() + 60_000_000_000)
+
+
+# --- one-time calls
+
+
+async def test_a_failure_that_others_watch_keeps_nothing_of_those_who_ask_again(dsn: str) -> None:
+    async with serving(dsn, "parley.chat") as app:
+        path, args = "conversations:get", {"conversationId": "none"}
+        async with app.watching(path, args) as watcher:
+            error = watcher.value
+            assert isinstance(error, ArgumentsInvalid)
+            lengths = []
+            for _ in range(3):
+                with pytest.raises(ArgumentsInvalid) as raised:
+                    await app.node.run_any(path, args, None)
+                assert raised.value is error
+                lengths.append(len(raised.traceback))
+
+    assert len(set(lengths)) == 1
 
 
 # --- actions

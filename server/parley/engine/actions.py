@@ -120,7 +120,7 @@ class Actions:
         answers = await self._node.query([(path, wire)], identity, internal=True)
         [result] = answers.results
         if result.error is not None:
-            raise result.error
+            raise result.error.with_traceback(None)  # as in `Node.run_any`
         return decode(loads(result.value))
 
     async def _mutation(self, path: str, args: Mapping[str, Any], identity: Identity | None) -> Any:

@@ -246,7 +246,7 @@ class Node:
         answers = await self.query([(path, args)], identity, internal=internal)
         [result] = answers.results
         if result.error is not None:
-            raise result.error
+            raise result.error.with_traceback(None)  # others hold it too, and would keep our frames
         return result.value
 
     # --- mutations
