@@ -360,8 +360,8 @@ class Node:
             return
         batch = self.engine.next_batch()
         if batch is not None:
-            self._is_sending = True
             commit = asyncio.ensure_future(self._store.commit(batch))
+            self._is_sending = True
             commit.add_done_callback(partial(self._landed, batch))
             self._loop.call_soon(self._sent)
 

@@ -16,6 +16,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
@@ -263,7 +264,8 @@ def _refusal(table: Table, field: str, value: object, error: Exception) -> Write
 def _shown(value: object) -> str:
     """Return a value's type, and the value itself where it is a plain number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{type(value).__name__} {float(value):g}"
+        with suppress(OverflowError):
+            return f"{type(value).__name__} {float(value):g}"
     return type(value).__name__
 
 
@@ -350,7 +352,7 @@ def _encode_int64(value: object) -> tuple[int, Int64]:
 def _whole(value: object, bits: int) -> int:
     expected = f"a whole number of {bits} bits"
     number = _number(value, expected)
-    if not (math.isfinite(number) and number == int(number)):
+    if isinstance(number, float) and not number.is_integer():
         raise _Unfit(expected)
     if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
         raise _Unfit(expected)
@@ -358,7 +360,10 @@ def _whole(value: object, bits: int) -> int:
 
 
 def _encode_float(value: object) -> tuple[float | str, float]:
-    number = float(_number(value, "a number"))
+    try:
+        number = float(_number(value, "a number"))
+    except OverflowError:
+        raise _Unfit("a number that float64 holds") from None
     if math.isfinite(number):
         number += 0.0  # -0.0 would not survive
         return number, number
