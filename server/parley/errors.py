@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 Fault = Literal["client", "application", "server"]
-E = TypeVar("E", bound="ParleyError")
+E = TypeVar("E", bound=BaseException)
 
 
 class ParleyError(Exception):
@@ -297,5 +297,8 @@ def without_frames(error: E) -> E:
     of an unexpected one needs them.
     """
     if not isinstance(error, Internal):
-        error.__traceback__ = error.__context__ = error.__cause__ = None
+        each: BaseException | None = error
+        while each is not None:  # what led to it may be held by a frame of its own
+            each.__traceback__, each = None, each.__cause__ or each.__context__
+        error.__context__ = error.__cause__ = None
     return error

@@ -118,10 +118,7 @@ class Actions:
         # Through the wire form and back: what the action holds and what the query got stay apart.
         wire = loads(encode(dict(args)))
         answers = await self._node.query([(path, wire)], identity, internal=True)
-        [result] = answers.results
-        if result.error is not None:
-            raise result.error.with_traceback(None)  # as in `Node.run_any`
-        return decode(loads(result.value))
+        return decode(loads(answers.only()))
 
     async def _mutation(self, path: str, args: Mapping[str, Any], identity: Identity | None) -> Any:
         wire = loads(encode(dict(args)))

@@ -372,9 +372,6 @@ class Cohort:
 
     def _send(self, made: Outgoing) -> None:
         """Write to whoever can take it; the others go on alone, with it in their outboxes."""
-        if self._leader.outbox:  # then it is alone
-            self._leader.keep(made)
-            return
         pushed = self._push_to_all(made) if len(self.members) > 1 else self._push_to_one(made)
         if pushed:
             self.pushed_at = self._engine.settled_at
@@ -383,7 +380,7 @@ class Cohort:
 
     def _push_to_one(self, made: Outgoing) -> int:
         [(member, port)] = self.members.items()
-        if port.write_now(made.wire):
+        if not member.outbox and port.write_now(made.wire):
             return 1
         member.keep(made)
         return 0

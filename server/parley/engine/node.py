@@ -244,10 +244,7 @@ class Node:
                 raise answer.error
             return answer.value or b"null"
         answers = await self.query([(path, args)], identity, internal=internal)
-        [result] = answers.results
-        if result.error is not None:
-            raise result.error.with_traceback(None)  # others hold it too, and would keep our frames
-        return result.value
+        return answers.only()
 
     # --- mutations
 

@@ -25,6 +25,17 @@ class Answers:
     ts: int
     keys: frozenset[str]
 
+    def only(self) -> bytes:
+        """Return the value of the only query, as wire JSON.
+
+        Raises:
+            FunctionFailed: it failed.
+        """
+        [result] = self.results
+        if result.error is not None:
+            raise result.error.with_traceback(None)  # others hold it too, and would keep our frames
+        return result.value
+
 
 class OneShot:
     """Subscribes to queries until each has a result and none is dirty: all of one ts."""

@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
+def nothing() -> None:
+    """Do nothing: what is called where nobody listens."""
+
+
 class Port(Protocol):
     """The writing side of a connection's socket.
 
@@ -44,7 +48,7 @@ class NoPort:
 
     number = -1
     is_clear = False
-    on_other_use: Callable[[], object] = staticmethod(lambda: None)
+    on_other_use: Callable[[], object] = staticmethod(nothing)
 
     def write_now(self, _frames: bytes) -> bool:
         """Say that now is not the time."""

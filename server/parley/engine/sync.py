@@ -19,7 +19,7 @@ from parley.engine.engine import Engine
 from parley.engine.failures import report
 from parley.engine.live import Call
 from parley.engine.outgoing import FrameCache, Outgoing
-from parley.engine.ports import NoPort, Port
+from parley.engine.ports import NoPort, Port, nothing
 from parley.errors import (
     FunctionFailed,
     LimitExceeded,
@@ -37,10 +37,6 @@ MAX_UNREAD_TRANSITIONS: Final = 2
 MAX_UNREAD_BYTES: Final = 8 << 20
 MAX_WAITING_BYTES: Final = 8 << 20
 _REFUSED_FACTOR: Final = 2  # so many times the allowed queries get at least a refusal each
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 Submit: TypeAlias = (
@@ -186,12 +182,12 @@ class SyncWorker:
         if self.is_closed:
             return
         self.is_closed = True
-        self.cohort.members[self].on_other_use = _nothing
+        self.cohort.members[self].on_other_use = nothing
         self.connection.close()
         self.cohort.leave(self)
         self._mutations.clear()
         # So that it goes at once, not with the next look for cycles, which may be hours away.
-        self.connection.on_close = self._has_output = _nothing
+        self.connection.on_close = self._has_output = nothing
 
     # --- from the socket
 

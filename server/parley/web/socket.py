@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from parley.auth.admin import admin_identity
 from parley.engine.failures import report
+from parley.engine.ports import nothing
 from parley.errors import (
     AuthRejected,
     AuthUnavailable,
@@ -134,7 +135,7 @@ class SyncSocket:
             self._worker.close()
             self._services.sockets.discard(self)
             self._services.admission.leave(self._address, self._user, is_silent=self._is_silent)
-            self._writer.slow = _nothing  # nor does it
+            self._writer.slow = nothing  # nor does it
             if self._timer is not None:
                 self._timer.cancel()
             if self._writing is not None:
@@ -169,8 +170,8 @@ class SyncSocket:
     def _end(self, ended: _Ended) -> None:
         """End the socket, unless it ends already; not from within the task that reads."""
         if self._ended is None:
-            # Without its traceback, by which we would be kept until the collector of cycles comes.
-            self._ended = _Ended(ended.closing, ended.code)
+            # By its traceback we would be kept until the collector of cycles comes.
+            self._ended = without_frames(ended)
             if self._reading is not None:
                 self._reading.cancel()
 
@@ -315,9 +316,8 @@ class SyncSocket:
     async def _write(self) -> None:
         try:
             await self._writer.run(self._send, self._settings.ping_interval_s)
-            failure = self._worker.failure
-            if failure is not None:
-                self._end(_Ended(closing_for(failure), failure.code))
+            if self._worker.failure is not None:
+                self.end(self._worker.failure)
         except Gone as error:
             self._end(_Ended(None, "Stalled" if error.has_stalled else _GONE))
         except Exception as error:
@@ -350,8 +350,7 @@ class SyncSocket:
         if self._is_silent:
             deadlines.append(self._opened_at + self._settings.connect_timeout_s)
             if now >= deadlines[-1]:
-                error = TimedOut("no Connect came")
-                self._end(_Ended(closing_for(error), error.code))
+                self.end(TimedOut("no Connect came"))
                 return
         expires_in = self._expires_in()
         if expires_in is not None:
@@ -372,10 +371,6 @@ class SyncSocket:
         if identity is None:
             return None
         return identity.expires_at - self._clock.wall_us() / 1e6
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 def address_of(scope: Mapping[str, Any]) -> str:

@@ -17,9 +17,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-
-def nothing() -> None:
-    """Do nothing."""
+from parley.engine.ports import nothing
 
 
 class PushTransport(asyncio.Transport):

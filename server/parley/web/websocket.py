@@ -12,6 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
+from parley.errors import without_frames
 from parley.web.app import TRANSPORT_EXTENSION
 from parley.web.limits import Peers
 from parley.web.transport import PushTransport, write_all
@@ -211,9 +212,9 @@ class SyncWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         # What holds us, and we it: it would stay until the collector of cycles comes by.
         self.conn.parser.close()
-        error: BaseException | None = self.conn.handshake_exc or self.conn.parser_exc
-        while error is not None:
-            error.__traceback__, error = None, error.__cause__ or error.__context__
+        for error in (self.conn.handshake_exc, self.conn.parser_exc):
+            if error is not None:
+                without_frames(error)
         if hasattr(self, "scope"):
             self._extensions.clear()
 
