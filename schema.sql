@@ -126,7 +126,7 @@ create table parley.meta (
   cursor_secret  text not null default                 -- signs the cursors of pages, on every node
     md5(gen_random_uuid()::text) || md5(gen_random_uuid()::text)
 );
-insert into parley.meta (schema_version) values (3);
+insert into parley.meta (schema_version) values (4);
 
 -- One row per transaction that changed a watched table, or that settled a request.
 create table parley.log_tx (
@@ -226,8 +226,11 @@ begin
   return null;
 end $$;
 
+-- Its plans are kept by a session that may be older than the rows in the log: without enable_seqscan
+-- those made after a quiet hour, when the log is nearly empty, would read all of it for ever after.
 create function parley.on_pending_last() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
   prev bigint;
 begin
@@ -235,7 +238,8 @@ begin
   -- Already there if other deferred triggers wrote more, or after SET CONSTRAINTS IMMEDIATE.
   if not exists (select from parley.log_tx where txid = new.txid) then
     if current_setting('transaction_isolation') in ('read committed', 'read uncommitted') then
-      prev := (select max(ts) from parley.log_tx);  -- a statement of its own: sees all before us
+      -- A statement of its own: sees all before us. (Of an empty table, max() may be planned to read all.)
+      prev := (select ts from parley.log_tx order by ts desc limit 1);
     end if;
     perform parley.log_commit(prev);
   end if;
@@ -691,7 +695,8 @@ comment on function parley.unwatch(regclass) is 'Undo parley.watch.';
 -- One call, one transaction: lock the rows, write them (the triggers log them), then take the ts
 -- lock, and only then look whether anything that the batch read has changed since `head`. What runs
 -- for every batch avoids what costs: planning, and PERFORM, which is a query where an assignment is
--- none.
+-- none. Plans outlive what they were made for: each statement here is written so that even a plan for
+-- empty tables reads no more of a full one than it must (parley.store.pool has the settings for that).
 -- Failures raise, so that nothing stays:
 --   PY001  conflict            detail: {"entries": [1, …], "head": ts}
 --   PY002  rows are locked     detail: [["table", "id"], …]
@@ -737,7 +742,9 @@ create function parley.conflicts(head bigint, read_keys text[], read_entries int
 language sql volatile as $$
   with news as materialized (
     select r.table_name, r.op, r.keys
-    from parley.log_tx t join parley.log_rows r on r.txid = t.txid where t.ts > head
+    from parley.log_tx t, lateral (
+      select l.table_name, l.op, l.keys from parley.log_rows l where l.txid = t.txid offset 0) r
+    where t.ts > head
   ), touched as (
     select unnest(keys) as key from news union select table_name from news
   ), whole as (
@@ -803,14 +810,16 @@ begin
   if must_commit then
     nothing := parley.take_turn();
   end if;
-  newest := (select max(t.ts) from parley.log_tx t);  -- after the lock, in a fresh snapshot
+  -- After the lock, in a fresh snapshot.
+  newest := (select t.ts from parley.log_tx t order by t.ts desc limit 1);
 
   select array_agg(q.place) into hits
   from unnest(identities, session_ids, request_ids) with ordinality
     q (identity, session_id, request_id, place)
   where q.request_id <= (
-    select max(r.request_id) from parley.requests r  -- one look into the index
-    where r.identity = q.identity and r.session_id = q.session_id);
+    select r.request_id from parley.requests r  -- one look into the index
+    where r.identity = q.identity and r.session_id = q.session_id
+    order by r.request_id desc limit 1);
   if hits is not null then
     raise exception 'requests were settled before'
       using errcode = 'PY003', detail = to_jsonb(hits);
@@ -892,12 +901,13 @@ begin
   select max(t.ts) into last from (
     select ts from parley.log_tx
     where ts < (extract(epoch from clock_timestamp() - age) * 1000000)::bigint * 1000
-      and ts < (select max(ts) from parley.log_tx)
+      and ts < (select ts from parley.log_tx order by ts desc limit 1)
     order by ts limit commit_limit) t;
   if last is null then
     return 0;
   end if;
-  delete from parley.log_rows r using parley.log_tx t where t.txid = r.txid and t.ts <= last;
+  delete from parley.log_rows r
+  where r.txid = any (array(select t.txid from parley.log_tx t where t.ts <= last));
   delete from parley.log_tx where ts <= last;
   get diagnostics removed = row_count;
   update parley.meta set horizon = last;
@@ -912,44 +922,36 @@ create function parley.trim_requests(age interval, session_age interval, row_lim
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  removed integer;
-  total integer;
+  -- Where rows are that this transaction has locked.
+  once tid[];
+  numbers tid[];
+  passed tid[];
+  bared tid[];
 begin
-  with old as (
-    select q.identity, q.session_id, q.request_id from parley.requests q
+  once := array(
+    select q.ctid from parley.requests q
     where q.session_id like 'once:%' and q.created_at < clock_timestamp() - interval '1 hour'
-    order by q.created_at limit row_limit for update skip locked)
-  delete from parley.requests r using old
-  where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id);
-  get diagnostics total = row_count;
+    order by q.created_at limit row_limit for update skip locked);
+  delete from parley.requests where ctid = any (once);
 
-  with old as (
-    select q.identity, q.session_id, q.request_id from parley.requests q
+  numbers := array(
+    select q.ctid from parley.requests q
     where q.call_hash is null and q.created_at < clock_timestamp() - session_age
-    order by q.created_at limit row_limit for update skip locked)
-  delete from parley.requests r using old
-  where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id);
-  get diagnostics removed = row_count;
-  total := total + removed;
+    order by q.created_at limit row_limit for update skip locked);
+  delete from parley.requests where ctid = any (numbers);
 
-  with old as materialized (
-    select q.identity, q.session_id, q.request_id,
+  select array_agg(place) filter (where is_passed), array_agg(place) filter (where not is_passed)
+  into passed, bared
+  from (
+    select q.ctid as place,
       exists (select from parley.requests later where later.identity = q.identity
               and later.session_id = q.session_id and later.request_id > q.request_id) as is_passed
     from parley.requests q
     where q.call_hash is not null and q.created_at < clock_timestamp() - age
-    order by q.created_at limit row_limit for update skip locked
-  ), gone as (
-    delete from parley.requests r using old
-    where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id)
-      and old.is_passed returning 1
-  ), bared as (
-    update parley.requests r set call_hash = null, result = null from old
-    where (r.identity, r.session_id, r.request_id) = (old.identity, old.session_id, old.request_id)
-      and not old.is_passed returning 1
-  )
-  select total + count(*) into total from (select from gone union all select from bared) done;
-  return total;
+    order by q.created_at limit row_limit for update skip locked) old;
+  delete from parley.requests where ctid = any (passed);
+  update parley.requests set call_hash = null, result = null where ctid = any (bared);
+  return cardinality(once || numbers || passed || bared);  -- the latter two are NULL for none
 end $$;
 
 -- A dump restored into another cluster brings a log whose transactions that cluster has yet to begin:

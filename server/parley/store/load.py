@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from parley.store import sql
 from parley.store.tables import CREATION_FIELD, ID_FIELD, Column, ColumnType, Cut, Table
 from parley.store.types import LoadRequest
 
@@ -51,8 +52,7 @@ def build_load(table: Table, request: LoadRequest) -> tuple[str, list[Any]]:
     limit = builder.parameter(request.limit, "bigint")
     # Names come from the catalog, values are parameters.
     rows = f"SELECT to_jsonb(t)::text FROM {table.sql_name} t{where}"  # noqa: S608
-    head = "SELECT max(ts) FROM parley.log_tx"
-    piece = f"({head}) AS head, ARRAY({rows} ORDER BY {order} LIMIT {limit}) AS images"
+    piece = f"({sql.NEWEST}) AS head, ARRAY({rows} ORDER BY {order} LIMIT {limit}) AS images"
     return f"SELECT {piece} FROM {builder.requests} ORDER BY q.place", builder.values  # noqa: S608
 
 

@@ -16,7 +16,7 @@ from parley.store.pool import CONNECTION_ERRORS, database_down
 # the top of the repository), and what leads an older database to it, by the version that each
 # upgrade ends with. Upgrades never change once released; tests prove that both give the same.
 SCHEMA: Final = "schema.sql"
-UPGRADES: Final = {2: "upgrade_2.sql", 3: "upgrade_3.sql"}
+UPGRADES: Final = {2: "upgrade_2.sql", 3: "upgrade_3.sql", 4: "upgrade_4.sql"}
 NEWEST: Final = max(UPGRADES)
 
 

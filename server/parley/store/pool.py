@@ -72,6 +72,11 @@ def session_settings(settings: PoolSettings) -> dict[str, str]:
         # Policies that would hide rows must be an error: a node must see everything.
         "row_security": "off",
         "jit": "off",
+        # A plan is kept while its connection lives, and may be made when a table is empty and has
+        # been vacuumed: then to read all of it looks cheapest, and still is done when it is full.
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
     }
 
 

@@ -161,7 +161,7 @@ class PostgresStore:
     async def head(self) -> int:
         """Return the ts of the newest commit."""
         [row], _ = await self._read(sql.HEAD)
-        head: int = row["max"]
+        head: int = row["head"]
         return head
 
     async def find_settled(self, requests: Sequence[RequestId]) -> list[Settled]:
