@@ -23,11 +23,12 @@ HEAD: Final = f"SELECT ({NEWEST}) AS head"
 
 CURSOR_SECRET: Final = "SELECT cursor_secret FROM parley.meta"  # noqa: S105
 
-READ_LOG: Final = f"""
-SELECT m.epoch::text AS epoch, m.horizon, ({NEWEST}) AS newest,
+READ_LOG: Final = """
+SELECT m.epoch::text AS epoch, m.horizon,
+    (SELECT ts FROM parley.log_tx ORDER BY ts DESC LIMIT 1) AS newest,
     r.ts, r.prev_ts, r.table_name, r.op, r.id::text AS id, r.keys, r.image
 FROM parley.meta m LEFT JOIN parley.read_log($1, $2) r ON true
-"""  # noqa: S608
+"""
 
 COMMIT: Final = """
 SELECT ts, prev_ts, table_name, op, id::text AS id, keys, image
