@@ -343,6 +343,17 @@ def padded(size: int) -> bytes:
     return body % (b"x" * (size - len(body) + 2))
 
 
+async def test_a_server_that_goes_away_is_no_fault_to_whoever_asks(
+    web: WebServer, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.services.node, "is_draining", True)
+
+    refused = await http.post("/api/mutation", json=call("probe:add"))
+
+    assert refusal(refused) == (503, "Overloaded")
+    assert refused.json()["message"] == "this server is stopping"
+
+
 @pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413), (500_000, 413)])
 async def test_a_body_has_a_limit(small: WebServer, size: int, status: int) -> None:
     async with open_http(small) as http:

@@ -23,7 +23,9 @@ from parley.errors import (
     FunctionFailed,
     ParleyError,
     ProtocolViolation,
+    ShuttingDown,
     TooLarge,
+    Unavailable,
     ValueInvalid,
     surface,
 )
@@ -264,6 +266,9 @@ def error_response(status: int, code: str, message: str) -> Response:
 
 
 def _error(error: Exception, request_id: str) -> Response:
+    if isinstance(error, ShuttingDown):
+        # Its code makes the clients of a socket come back soon; to a proxy it would be a fault.
+        error = Unavailable(error.message)
     code, shown = surface(error)
     if isinstance(error, ParleyError):
         message = error.message
