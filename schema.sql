@@ -193,10 +193,12 @@ create unlogged table parley.pending (
 );
 create unlogged table parley.pending_last (txid xid8 primary key);
 
+-- Of the only row of `meta` is asked by its key: to read all of a table, without enable_seqscan, is to
+-- older versions of Postgres worth compiling the query for.
 create function parley.take_turn() returns void
 language plpgsql as $$
 begin
-  perform pg_advisory_xact_lock((select lock_key from parley.meta));
+  perform pg_advisory_xact_lock((select lock_key from parley.meta where only_row));
   -- Others will see this commit, so it must survive a crash even if its writer does not care.
   if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
     perform set_config('synchronous_commit', 'on', true);
@@ -581,7 +583,7 @@ begin
     select p.prosrc from pg_proc p where p.oid = to_regprocedure('parley.write_all(jsonb)')
   ) then
     -- One at a time: each has to know the tables of those before.
-    perform pg_advisory_xact_lock((select lock_key # 1 from parley.meta));
+    perform pg_advisory_xact_lock((select lock_key # 1 from parley.meta where only_row));
     execute format('create or replace function parley.write_all(writes jsonb) returns boolean '
       'language plpgsql as %L', parley.writer_source());
     revoke all on function parley.write_all(jsonb) from public;
@@ -747,15 +749,17 @@ language sql volatile as $$
     where t.ts > head
   ), touched as (
     select unnest(keys) as key from news union select table_name from news
+  ), hit as materialized (
+    select unnest(read_keys) as key intersect select key from touched
   ), whole as (
     select distinct table_name || '/' as start from news where op in ('reset', 'schema')
   )
   select array_agg(distinct q.entry order by q.entry)
   from unnest(read_keys, read_entries) q (key, entry)
-  where q.key in (select key from touched)
+  where q.key in (select key from hit)
     or exists (select from whole where starts_with(q.key, whole.start))
     -- Too old to tell.
-    or head < (select horizon from parley.meta)
+    or head < (select horizon from parley.meta where only_row)
 $$;
 
 -- The rows of one transaction as nodes apply them; only the tables' names if there are too many.
@@ -895,12 +899,13 @@ declare
   last bigint;
   removed integer;
 begin
-  if not pg_try_advisory_xact_lock((select ~lock_key from parley.meta)) then
+  if not pg_try_advisory_xact_lock((select ~lock_key from parley.meta where only_row)) then
     return 0;  -- another node is at it
   end if;
   select max(t.ts) into last from (
     select ts from parley.log_tx
-    where ts < (extract(epoch from clock_timestamp() - age) * 1000000)::bigint * 1000
+    -- Not clock_timestamp(): what may change meanwhile is compared row by row, to the index's end.
+    where ts < (extract(epoch from statement_timestamp() - age) * 1000000)::bigint * 1000
       and ts < (select ts from parley.log_tx order by ts desc limit 1)
     order by ts limit commit_limit) t;
   if last is null then
@@ -930,13 +935,13 @@ declare
 begin
   once := array(
     select q.ctid from parley.requests q
-    where q.session_id like 'once:%' and q.created_at < clock_timestamp() - interval '1 hour'
+    where q.session_id like 'once:%' and q.created_at < statement_timestamp() - interval '1 hour'
     order by q.created_at limit row_limit for update skip locked);
   delete from parley.requests where ctid = any (once);
 
   numbers := array(
     select q.ctid from parley.requests q
-    where q.call_hash is null and q.created_at < clock_timestamp() - session_age
+    where q.call_hash is null and q.created_at < statement_timestamp() - session_age
     order by q.created_at limit row_limit for update skip locked);
   delete from parley.requests where ctid = any (numbers);
 
@@ -947,7 +952,7 @@ begin
       exists (select from parley.requests later where later.identity = q.identity
               and later.session_id = q.session_id and later.request_id > q.request_id) as is_passed
     from parley.requests q
-    where q.call_hash is not null and q.created_at < clock_timestamp() - age
+    where q.call_hash is not null and q.created_at < statement_timestamp() - age
     order by q.created_at limit row_limit for update skip locked) old;
   delete from parley.requests where ctid = any (passed);
   update parley.requests set call_hash = null, result = null where ctid = any (bared);

@@ -107,6 +107,29 @@ async def test_whoever_writes_with_sql_reads_none_of_the_log_whole(psql: Any, ds
     assert await read_since(psql, before) == {}
 
 
+async def test_of_what_is_young_upkeep_reads_nothing(psql: Any, dsn: str) -> None:
+    async with await PostgresStore.connect(dsn) as store:
+        await commit_users(store)
+    before = await rows_read(psql)
+    hour = timedelta(hours=1)
+    async with connected(dsn, **session_settings(PoolSettings())) as keeper:
+        for _ in range(MANY):
+            assert await keeper.fetchval(sql.TRIM_LOG, hour, MANY) == 0
+            assert await keeper.fetchval(sql.TRIM_REQUESTS, hour, hour, MANY) == 0
+
+    assert await read_since(psql, before) == {}
+
+
+async def test_no_statement_reads_all_of_the_table_with_one_row(psql: Any) -> None:
+    """Else a session with jit = on, in Postgres 15 to 17, compiles it anew for each commit."""
+    sources = await psql.fetch(
+        "SELECT prosrc FROM pg_proc WHERE pronamespace = 'parley'::regnamespace"
+    )
+    text = " ".join(source for (source,) in sources).lower()
+
+    assert text.count("from parley.meta") == text.count("from parley.meta where only_row") > 0
+
+
 async def test_what_is_trimmed_in_steps_is_read_once(psql: Any, dsn: str) -> None:
     before = await rows_read(psql)
     none = timedelta(0)

@@ -1,4 +1,17 @@
--- From version 3 to 4: plans that are made when tables are empty read no more of full ones than they must.
+-- From version 3 to 4: plans that are made when tables are empty read no more of full ones than they must;
+-- trimming reads only what is old; many reads and much news are compared in one pass.
+
+-- Of the only row of `meta` is asked by its key: to read all of a table, without enable_seqscan, is to
+-- older versions of Postgres worth compiling the query for.
+create or replace function parley.take_turn() returns void
+language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock((select lock_key from parley.meta where only_row));
+  -- Others will see this commit, so it must survive a crash even if its writer does not care.
+  if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+    perform set_config('synchronous_commit', 'on', true);
+  end if;
+end $$;
 
 -- Its plans are kept by a session that may be older than the rows in the log: without enable_seqscan
 -- those made after a quiet hour, when the log is nearly empty, would read all of it for ever after.
@@ -22,6 +35,20 @@ begin
   return null;
 end $$;
 
+create or replace function parley.make_writer() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if parley.writer_source() is distinct from (
+    select p.prosrc from pg_proc p where p.oid = to_regprocedure('parley.write_all(jsonb)')
+  ) then
+    -- One at a time: each has to know the tables of those before.
+    perform pg_advisory_xact_lock((select lock_key # 1 from parley.meta where only_row));
+    execute format('create or replace function parley.write_all(writes jsonb) returns boolean '
+      'language plpgsql as %L', parley.writer_source());
+    revoke all on function parley.write_all(jsonb) from public;
+  end if;
+end $$;
+
 -- The entries whose reads meet a commit after `head`. Each key of `read_keys` belongs to the entry
 -- at the same place of `read_entries`; a key may be a table's name: all of it was read.
 create or replace function parley.conflicts(head bigint, read_keys text[], read_entries int[]) returns int[]
@@ -33,15 +60,17 @@ language sql volatile as $$
     where t.ts > head
   ), touched as (
     select unnest(keys) as key from news union select table_name from news
+  ), hit as materialized (
+    select unnest(read_keys) as key intersect select key from touched
   ), whole as (
     select distinct table_name || '/' as start from news where op in ('reset', 'schema')
   )
   select array_agg(distinct q.entry order by q.entry)
   from unnest(read_keys, read_entries) q (key, entry)
-  where q.key in (select key from touched)
+  where q.key in (select key from hit)
     or exists (select from whole where starts_with(q.key, whole.start))
     -- Too old to tell.
-    or head < (select horizon from parley.meta)
+    or head < (select horizon from parley.meta where only_row)
 $$;
 
 create or replace function parley.commit_batch(
@@ -132,12 +161,13 @@ declare
   last bigint;
   removed integer;
 begin
-  if not pg_try_advisory_xact_lock((select ~lock_key from parley.meta)) then
+  if not pg_try_advisory_xact_lock((select ~lock_key from parley.meta where only_row)) then
     return 0;  -- another node is at it
   end if;
   select max(t.ts) into last from (
     select ts from parley.log_tx
-    where ts < (extract(epoch from clock_timestamp() - age) * 1000000)::bigint * 1000
+    -- Not clock_timestamp(): what may change meanwhile is compared row by row, to the index's end.
+    where ts < (extract(epoch from statement_timestamp() - age) * 1000000)::bigint * 1000
       and ts < (select ts from parley.log_tx order by ts desc limit 1)
     order by ts limit commit_limit) t;
   if last is null then
@@ -167,13 +197,13 @@ declare
 begin
   once := array(
     select q.ctid from parley.requests q
-    where q.session_id like 'once:%' and q.created_at < clock_timestamp() - interval '1 hour'
+    where q.session_id like 'once:%' and q.created_at < statement_timestamp() - interval '1 hour'
     order by q.created_at limit row_limit for update skip locked);
   delete from parley.requests where ctid = any (once);
 
   numbers := array(
     select q.ctid from parley.requests q
-    where q.call_hash is null and q.created_at < clock_timestamp() - session_age
+    where q.call_hash is null and q.created_at < statement_timestamp() - session_age
     order by q.created_at limit row_limit for update skip locked);
   delete from parley.requests where ctid = any (numbers);
 
@@ -184,7 +214,7 @@ begin
       exists (select from parley.requests later where later.identity = q.identity
               and later.session_id = q.session_id and later.request_id > q.request_id) as is_passed
     from parley.requests q
-    where q.call_hash is not null and q.created_at < clock_timestamp() - age
+    where q.call_hash is not null and q.created_at < statement_timestamp() - age
     order by q.created_at limit row_limit for update skip locked) old;
   delete from parley.requests where ctid = any (passed);
   update parley.requests set call_hash = null, result = null where ctid = any (bared);
