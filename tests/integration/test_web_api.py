@@ -337,12 +337,6 @@ async def test_routes_that_do_not_exist_are_json_too(
     assert response.json().keys() == {"code", "message"}
 
 
-def padded(size: int) -> bytes:
-    """Return a body of this many bytes that runs a function without arguments."""
-    body = b'{"path":"probe:who","pad":"%b"}'
-    return body % (b"x" * (size - len(body) + 2))
-
-
 async def test_a_server_that_goes_away_is_no_fault_to_whoever_asks(
     web: WebServer, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +346,12 @@ async def test_a_server_that_goes_away_is_no_fault_to_whoever_asks(
 
     assert refusal(refused) == (503, "Overloaded")
     assert refused.json()["message"] == "this server is stopping"
+
+
+def padded(size: int) -> bytes:
+    """Return a body of this many bytes that runs a function without arguments."""
+    body = b'{"path":"probe:who","pad":"%b"}'
+    return body % (b"x" * (size - len(body) + 2))
 
 
 @pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413), (500_000, 413)])
