@@ -21,6 +21,7 @@ from websockets.frames import Frame, Opcode
 
 from parley.config import Settings
 from parley.web.app import TRANSPORT_EXTENSION
+from parley.web.process import keep_freed_memory
 from parley.web.server import server_config
 from tests.load.servers import UNLIMITED
 
@@ -101,4 +102,5 @@ class Raw:
 
 if __name__ == "__main__":
     settings = Settings.from_env(UNLIMITED)
+    keep_freed_memory()
     uvicorn.Server(server_config(settings, lambda: Raw(sys.argv[1]), port=int(sys.argv[2]))).run()

@@ -61,7 +61,7 @@ MESSAGES = {
 def transition(
     connection: Connection,
     end_ts: int,
-    modifications: Sequence[bytes],
+    modifications: Sequence[tuple[int, bytes]],
     query_set: int,
     identity: int,
     stamp: Stamp | None,

@@ -223,7 +223,7 @@ def test_transitions_follow_one_another() -> None:
     connection, client = opened(), WireClient()
     connection.receive(modify(0, 1, 4))
     connection.receive(authenticate(0))
-    updated = responses.modification(4, responses.updated_tail(b'"x"'))
+    updated = (4, responses.updated_tail(b'"x"'))
 
     sent = transition(connection, 10, [updated], 1, 1, None)
     sent += transition(connection, 10, [], 1, 1, connection.stamp())
@@ -302,7 +302,7 @@ def big_frames(client: ClientVersion, size: int) -> list[bytes]:
     connection = opened(client)
     connection.receive(modify(0, 1, 4))
     value = b'"' + "é\\n".encode() * (size // 4) + b'"'
-    updated = responses.modification(4, responses.updated_tail(value))
+    updated = (4, responses.updated_tail(value))
     return transition(connection, 10, [updated], 1, 0, None)
 
 
@@ -330,9 +330,9 @@ def test_a_big_transition_reaches_other_clients_whole(client: ClientVersion) -> 
 @pytest.mark.parametrize(("excess", "count"), [(0, 1), (1, 2)])
 def test_a_transition_is_cut_only_above_the_limit(excess: int, count: int) -> None:
     start, end = ZERO_VERSION, StateVersion(0, 0, 1)
-    room = MAX_FRAME_BYTES - len(responses.transition(start, end, [b'""']))
+    room = MAX_FRAME_BYTES - len(responses.transition(start, end, [(4, b"")]))
 
-    sent = frames(start, end, [b'"%b"' % (b"x" * (room + excess))], None, can_chunk=True)
+    sent = frames(start, end, [(4, b"x" * (room + excess))], None, can_chunk=True)
 
     assert len(sent) == count
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import platform
 import resource
+import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
@@ -66,6 +68,33 @@ async def test_old_cycles_are_found_when_there_are_many_more_objects(
         while old() is not None:  # noqa: ASYNC110 (nothing tells of what is gone)
             await asyncio.sleep(0.01)
     looking.cancel()
+
+
+_LONG_RESULTS = """
+import resource
+from parley.web.process import keep_freed_memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+keep_freed_memory()
+results = [b"x" * 4_000_000 for _ in range(4)]
+del results
+before = faults()
+for _ in range(10):
+    results = [b"x" * 4_000_000 for _ in range(4)]
+    del results
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep what they like")
+def test_memory_of_long_results_is_not_asked_for_again_and_again() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _LONG_RESULTS], check=True, capture_output=True, text=True
+    )
+
+    assert int(ran.stdout) < 4_000  # pages; all of them, each time, are 39,000
 
 
 def test_as_many_files_may_be_open_as_the_system_allows() -> None:

@@ -27,7 +27,7 @@ def raw(fields: dict[str, Any], name: str) -> bytes | None:
     return msgspec.json.encode(fields[name]) if name in fields else None
 
 
-def build_modification(fields: dict[str, Any]) -> bytes:
+def build_modification(fields: dict[str, Any]) -> tuple[int, bytes]:
     query_id, journal = fields["queryId"], fields.get("journal")
     if "value" in fields:
         tail = responses.updated_tail(msgspec.json.encode(fields["value"]), journal)
@@ -37,8 +37,8 @@ def build_modification(fields: dict[str, Any]) -> bytes:
     elif "errorMessage" in fields:
         tail = responses.failed_tail(fields["errorMessage"], raw(fields, "errorData"), journal)
     else:
-        return responses.query_removed(query_id)
-    return responses.modification(query_id, tail)
+        tail = responses.REMOVED_TAIL
+    return query_id, tail
 
 
 def build(name: str, given_: dict[str, Any]) -> bytes:
@@ -54,7 +54,7 @@ def build(name: str, given_: dict[str, Any]) -> bytes:
             given_.get("incarnation"),
         )
     ready = {key: raw(given_, key) for key in ("result", "error_data") if key in given_}
-    frame: bytes = getattr(responses, name)(**{**given_, **ready})
+    frame: bytes = getattr(responses, name)(**(given_ | ready))
     return frame
 
 
@@ -71,9 +71,11 @@ def test_every_vector_is_a_json_object_with_a_type(vector: dict[str, Any]) -> No
 def test_a_tail_serves_any_query_id() -> None:
     tail = responses.updated_tail(b"[1]")
 
-    first, second = (json.loads(responses.modification(query_id, tail)) for query_id in (3, 41))
+    frame = json.loads(responses.transition(ZERO_VERSION, END, [(3, tail), (41, tail)]))
 
-    assert first | {"queryId": 41} == second
+    first, second = frame["modifications"]
+    assert first == {**second, "queryId": 3}
+    assert second["queryId"] == 41
 
 
 def test_half_a_character_in_an_error_text_does_not_cost_the_frame() -> None:
@@ -99,9 +101,7 @@ def test_any_error_survives_the_wire(message: str, data: dict[str, str] | None) 
 )
 def test_chunks_put_together_are_the_whole(text: str, size: int, skew: int) -> None:
     tail = responses.updated_tail(msgspec.json.encode(text))
-    whole = responses.transition(
-        ZERO_VERSION, END, [responses.modification(1, tail)], Stamp(skew, 5)
-    )
+    whole = responses.transition(ZERO_VERSION, END, [(1, tail)], Stamp(skew, 5))
 
     parts = [json.loads(frame) for frame in responses.chunks(whole, size)]
 

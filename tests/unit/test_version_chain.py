@@ -70,7 +70,7 @@ class Driver:
         """Answer what was received, or only a part of it, at the same ts or a later one."""
         sent = self.connection.sent
         self.ts += later
-        updated = responses.modification(later, responses.updated_tail(b'"%d"' % self.ts))
+        updated = (later, responses.updated_tail(b'"%d"' % self.ts))
         for frame in transition(
             self.connection,
             self.ts,

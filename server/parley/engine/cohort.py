@@ -348,17 +348,10 @@ class Cohort:
         incarnation = self._engine.incarnation if is_first and client.is_parley else None
 
         def build() -> list[bytes]:
-            parts = [(query_id, responses.query_removed(query_id)) for query_id in removed]
-            parts += [
-                (n, responses.modification(n, patch or new.tail)) for n, new, patch in changes
-            ]
+            tails = [(query_id, responses.REMOVED_TAIL) for query_id in removed]
+            tails += [(query_id, patch or new.tail) for query_id, new, patch in changes]
             return frames(
-                start,
-                end,
-                [part for _, part in sorted(parts)],
-                stamp,
-                can_chunk=can_chunk,
-                incarnation=incarnation,
+                start, end, sorted(tails), stamp, can_chunk=can_chunk, incarnation=incarnation
             )
 
         self.is_owed = False

@@ -23,7 +23,7 @@ No I/O and no tasks: calls must not overlap, and frames must be written in the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final
 
@@ -238,7 +238,7 @@ class Connection:
 def frames(
     start: StateVersion,
     end: StateVersion,
-    modifications: Sequence[bytes],
+    modifications: Iterable[tuple[int, bytes]],
     stamp: Stamp | None,
     *,
     can_chunk: bool,

@@ -4,13 +4,13 @@ A frame is UTF-8 bytes. Results and error data come in as ready canonical JSON (
 are spliced, never parsed or encoded again. Wherever `error_data` appears, None leaves the key out
 and `b"null"` is an application error whose data is null; clients tell these apart.
 
-A modification is `{"queryId":7` + *tail*. The tail is the same for every connection that gets this
-result, so it is built once per result and shared.
+A modification is `{"queryId":7` + *tail*, given as both. The tail is the same for every connection
+that gets this result, so it is built once per result and shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,6 +21,8 @@ MAX_FRAME_BYTES: Final = 5_000_000  # Convex's; above it, clients that can get c
 
 PING: Final = b'{"type":"Ping"}'
 
+
+REMOVED_TAIL: Final = b',"type":"QueryRemoved"}'  # confirms a Remove
 
 _UPDATED: Final = b',"type":"QueryUpdated","value":'
 VALUE_AT: Final = len(_UPDATED)  # where in an `updated_tail` the value begins
@@ -50,7 +52,7 @@ ZERO_VERSION: Final = StateVersion(query_set=0, identity=0, ts=0)
 
 
 def updated_tail(value: bytes, journal: str | None = None) -> bytes:
-    """Return the tail of a QueryUpdated, to be given to `modification` for each subscriber."""
+    """Return the tail of a QueryUpdated, to be given to `transition` for each subscriber."""
     return joined_tail([value], journal)
 
 
@@ -73,7 +75,7 @@ def patched_tail(operations: bytes, journal: str | None = None) -> bytes:
 
 
 def failed_tail(message: str, error_data: bytes | None = None, journal: str | None = None) -> bytes:
-    """Return the tail of a QueryFailed, to be given to `modification` for each subscriber."""
+    """Return the tail of a QueryFailed, to be given to `transition` for each subscriber."""
     return b',"type":"QueryFailed","errorMessage":%b,"logLines":[],"journal":%b%b}' % (
         _json(message),
         _json(journal),
@@ -81,20 +83,10 @@ def failed_tail(message: str, error_data: bytes | None = None, journal: str | No
     )
 
 
-def modification(query_id: int, tail: bytes) -> bytes:
-    """Return a modification of a Transition: this query's result is now the one in `tail`."""
-    return b'{"queryId":%d%b' % (query_id, tail)
-
-
-def query_removed(query_id: int) -> bytes:
-    """Return the modification of a Transition that confirms a Remove."""
-    return b'{"queryId":%d,"type":"QueryRemoved"}' % query_id
-
-
 def transition(
     start: StateVersion,
     end: StateVersion,
-    modifications: Sequence[bytes],
+    modifications: Iterable[tuple[int, bytes]],
     stamp: Stamp | None = None,
     incarnation: str | None = None,
 ) -> bytes:
@@ -103,7 +95,7 @@ def transition(
     Args:
         start: the end version of the previous Transition on this socket; else JS clients freeze.
         end: not below `start` in any part.
-        modifications: at most one per query, by ascending query id as Convex does.
+        modifications: query ids, ascending as Convex does, each once, and their tails.
         stamp: None leaves both clock fields out; they are never null (JS would log nonsense).
         incarnation: which life of the database the ts counts in, for clients that asked for it.
     """
@@ -112,12 +104,17 @@ def transition(
         more = b',"clientClockSkew":%d,"serverTs":%d' % stamp
     if incarnation is not None:
         more += b',"incarnation":%b' % _json(incarnation)
-    return b'{"type":"Transition","startVersion":%b,"endVersion":%b,"modifications":[%b]%b}' % (
-        _version(start),
-        _version(end),
-        b",".join(modifications),
-        more,
-    )
+    pieces = [
+        b'{"type":"Transition","startVersion":%b,"endVersion":%b,"modifications":['
+        % (_version(start), _version(end))
+    ]
+    for query_id, tail in modifications:
+        pieces += (b'{"queryId":%d' % query_id, tail, b",")
+    if len(pieces) > 1:
+        pieces.pop()
+    pieces += (b"]", more, b"}")
+    # Not by `%`, which copies what is long again and again: 4 MB in 2 ms instead of 0.1.
+    return b"".join(pieces)
 
 
 def chunks(frame: bytes, max_bytes: int = MAX_FRAME_BYTES) -> list[bytes]:

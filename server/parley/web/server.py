@@ -25,7 +25,12 @@ from parley.engine.alarm import ALARM
 from parley.logs import configure_logging
 from parley.web.app import create_app
 from parley.web.limits import Peers
-from parley.web.process import calm_collector, raise_file_limit, room_for_connections
+from parley.web.process import (
+    calm_collector,
+    keep_freed_memory,
+    raise_file_limit,
+    room_for_connections,
+)
 from parley.web.websocket import ABORT_S, SyncWebSocket, address_of_peer, peers_of
 
 _MAX_HEAD_BYTES: Final = 16 << 10
@@ -206,6 +211,7 @@ def _build(settings: Settings) -> Starlette:
     configure_logging(settings)
     ALARM.install()
     raise_file_limit()
+    keep_freed_memory()
     app = create_app(settings)
     calm_collector()
     return app
