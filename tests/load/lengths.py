@@ -34,10 +34,12 @@ def measure_lengths(run: Run, postgres: Postgres, stack: ExitStack) -> None:
     raw = stack.enter_context(servers.running_raw(postgres))
     seconds = run.seconds / 2
     for number in run.rounds_of("lengths"):
-        for length in swapped(LENGTHS, number):
+        lengths = swapped(LENGTHS, number)
+        for length in lengths:  # one behind the other: they are compared
             run.measure(
                 f"patched, {length} messages", pushed(parley, length, seconds, WITH_PATCHES)
             )
+        for length in lengths:
             whole = run.measure(f"whole, {length} messages", pushed(parley, length, seconds, SYNC))
             run.measure(
                 f"raw, {length} messages",

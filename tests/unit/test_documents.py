@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley.values import Document, encode
-from parley.values.documents import Documents, documents_of, unshared
+from parley.values.documents import Documents, Listing, documents_of, unshared
 from tests.support.edits import document, edited, numbered
 
 
@@ -108,3 +108,93 @@ def test_a_list_made_after_another_is_the_list(data: st.DataObject, count: int) 
             assert [*front, *new, *back] == found.blocks
         assert list(chain(*found.blocks)) == list(found)
         before = found
+
+
+def listing_of(documents: list[Any]) -> Listing:
+    listing = Listing()
+    listing.replace(0, 0, documents)
+    return listing
+
+
+@given(data=st.data())
+def test_a_listing_edited_one_by_one_has_blocks_of_what_it_holds(data: st.DataObject) -> None:
+    rows = numbered(data.draw(st.sampled_from([0, 1, 2, 64, 65, 300])))
+    listing, before = listing_of(rows.copy()), None
+    if rows:
+        before = Documents(listing.blocks_after(None))
+    for number in range(data.draw(st.integers(1, 200))):
+        at = data.draw(st.integers(0, len(rows)))
+        is_removed = at < len(rows) and data.draw(st.booleans())
+        if is_removed:
+            listing.remove(at)
+            del rows[at]
+        else:
+            new = document(_id=f"new {number}")
+            listing.insert(at, new)
+            rows.insert(at, new)
+        assert listing.documents == rows
+        if rows:
+            blocks = listing.blocks_after(before)
+            assert list(chain(*blocks)) == rows
+            assert all(blocks)
+            if before is not None:
+                found = unshared(before, Documents(blocks))
+                assert len([*chain(*found.old, *found.new)]) <= 600
+            before = Documents(blocks)
+
+
+def test_listings_that_shrink_and_grow_stay_in_few_blocks() -> None:
+    listing = listing_of(numbered(1000))
+    listing.blocks_after(None)
+
+    while len(listing.documents) > 1:
+        listing.remove(len(listing.documents) // 2)
+        assert len(listing.blocks_after(None)) <= 20
+    listing.remove(0)
+    for number in range(1000):
+        listing.insert(number // 2, document(_id=str(number)))
+        assert len(listing.blocks_after(None)) <= 40
+
+
+def test_what_is_read_of_a_listing_is_in_its_blocks() -> None:
+    listing = listing_of(numbered(1000))
+    first = made(listing.copy())
+
+    listing.remove(500)
+    listing.insert(500, document(_id="new"))
+    second = made(listing.copy(), first)
+
+    blocks = listing.blocks_after(None)
+    assert all(one is other for one, other in zip(second.blocks, blocks, strict=True))
+    assert sum(one is not other for one, other in zip(first.blocks, blocks, strict=True)) == 1
+
+
+def test_what_a_function_made_of_a_listing_is_taken_as_it_is() -> None:
+    listing = listing_of(numbered(1000))
+    before = made(listing.copy())
+    kept = listing.copy()
+
+    backwards, shorter, other = listing.copy(), listing.copy(), listing.copy()
+    backwards.reverse()
+    shorter.pop()
+    other[500] = document(_id="other")
+    listing.remove(3)
+
+    for changed in (backwards, shorter, other, kept):
+        made(changed, before)
+    assert listing.documents == [*numbered(1000)[:3], *numbered(1000)[4:]]
+    stranger: list[Any] = listing.copy()
+    stranger[7] = dict(stranger[7])
+    assert stranger == listing.documents
+    assert documents_of(stranger, before) is None
+
+
+def test_a_listing_may_change_after_its_blocks_were_taken() -> None:
+    listing = listing_of(numbered(1000))
+    taken = made(listing.copy())
+
+    listing.remove(0)
+    listing.replace(0, 900, [])
+
+    assert list(taken) == numbered(1000)
+    assert list(made(listing.copy())) == numbered(1000)[901:]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from parley.store.tables import END, START, Cut
 from parley.store.types import Order
-from parley.values import Document
+from parley.values import Document, Listing
 
 Suffix = tuple[Any, ...]
 
@@ -62,16 +62,16 @@ class Range:
 
     Attributes:
         segments: the loaded parts.
-        suffixes, rows, documents: of the rows, in order.
+        suffixes, rows, listing: of the rows, in order; the last one of their documents.
         json_bytes: of all documents.
         faults: how many of the rows cannot be shown.
     """
 
     __slots__ = (
-        "documents",
         "faults",
         "index",
         "json_bytes",
+        "listing",
         "prefix",
         "rows",
         "segments",
@@ -86,7 +86,7 @@ class Range:
         self.segments: list[tuple[Cut, Cut]] = []
         self.suffixes: list[Suffix] = []
         self.rows: list[Row] = []
-        self.documents: list[Document] = []
+        self.listing = Listing()
         self.json_bytes = 0
         self.faults = 0
 
@@ -103,7 +103,7 @@ class Range:
         at = bisect_left(self.suffixes, suffix)
         self.suffixes.insert(at, suffix)
         self.rows.insert(at, row)
-        self.documents.insert(at, row.document)
+        self.listing.insert(at, row.document)
         self._count([row], 1)
 
     def drop(self, suffix: Suffix) -> bool:
@@ -112,7 +112,8 @@ class Range:
         if at == len(self.suffixes) or self.suffixes[at] != suffix:
             return False
         self._count([self.rows[at]], -1)
-        del self.suffixes[at], self.rows[at], self.documents[at]
+        del self.suffixes[at], self.rows[at]
+        self.listing.remove(at)
         return True
 
     def replace(self, lower: Cut, upper: Cut, rows: Iterable[tuple[Suffix, Row]]) -> list[Row]:
@@ -122,7 +123,7 @@ class Range:
         ordered = sorted(rows, key=lambda pair: pair[0])
         self.suffixes[start:end] = [suffix for suffix, _ in ordered]
         self.rows[start:end] = [row for _, row in ordered]
-        self.documents[start:end] = [row.document for _, row in ordered]
+        self.listing.replace(start, end, [row.document for _, row in ordered])
         self._count(removed, -1)
         self._count(self.rows[start : start + len(ordered)], 1)
         self._add_segment(lower, upper)
@@ -173,9 +174,11 @@ class Range:
         return Found([], 0, []), (lower, upper)
 
     def _found(self, start: int, end: int) -> Found:
-        documents = self.documents[start:end]
-        is_all = len(documents) == len(self.documents)
-        json_bytes = self.json_bytes if is_all else sum([len(d.json) for d in documents])
+        if start == 0 and end >= len(self.rows):
+            documents, json_bytes = self.listing.copy(), self.json_bytes
+        else:
+            documents = self.listing.documents[start:end]
+            json_bytes = sum([len(d.json) for d in documents])
         faulty = [] if not self.faults else [r for r in self.rows[start:end] if r.fault is not None]
         return Found(documents, json_bytes, faulty)
 

@@ -17,6 +17,7 @@ every query of that client for good. So nothing may leave the server that has no
 """
 
 from parley.values.decoding import decode, ts_from_wire
+from parley.values.documents import Listing
 from parley.values.encoding import (
     compact,
     encode,
@@ -38,6 +39,7 @@ __all__ = [
     "MAX_SAFE_INT",
     "Document",
     "Int64",
+    "Listing",
     "LongText",
     "Patch",
     "Value",

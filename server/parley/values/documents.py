@@ -3,6 +3,10 @@
 A list that is read again holds the very same objects but for what changed, and Python compares
 slices of the same objects fifty times as fast as a loop over them could. So what a change costs
 here is a comparison for each block, and a look at each document of the blocks that differ.
+
+Where a function returns just what it read, even that is spared: the range it was read from knows
+which block has changed. With thousands of documents each look at all of them counts, because every
+document is a wait for memory.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 from parley.values.types import Document, only_documents_are_equal
 
 _BLOCK: Final = 64  # documents; smaller ones are more to compare, larger ones more to look through
+_LONG: Final = 256  # documents; of fewer, blocks are compared as quickly
 
 
 class Block(list[Document]):
@@ -48,6 +53,88 @@ class Documents:
             yield from block
 
 
+class Listing:
+    """Documents in order that change one by one, as a range of memory holds them.
+
+    Attributes:
+        documents: all of them.
+    """
+
+    __slots__ = ("_blocks", "documents")
+
+    def __init__(self) -> None:
+        self.documents: list[Document] = []
+        self._blocks: list[Block] | None = None  # the same; made when a result is made of them
+
+    def insert(self, at: int, document: Document) -> None:
+        """Put a document in front of the one that is at `at`."""
+        behind = len(self.documents) - at
+        self.documents.insert(at, document)
+        self._edit(behind, 0, [document])
+
+    def remove(self, at: int) -> None:
+        """Take the document at `at` out."""
+        del self.documents[at]
+        self._edit(len(self.documents) - at, 1, [])
+
+    def replace(self, start: int, end: int, documents: list[Document]) -> None:
+        """Put any number of documents in place of those from `start` to `end`."""
+        self.documents[start:end] = documents
+        self._blocks = None
+
+    def copy(self) -> list[Document]:
+        """Return a list of its own of all documents."""
+        return Excerpt(self) if len(self.documents) >= _LONG else self.documents.copy()
+
+    def blocks_after(self, before: object) -> list[Block]:
+        """Return all documents in blocks; those that have not changed are the same as last time.
+
+        Args:
+            before: as for `documents_of`, if it is the first time.
+        """
+        if self._blocks is None:
+            made = _made_of(self.documents, before)
+            assert made is not None  # noqa: S101 (there is nothing else here)
+            self._blocks = made.blocks
+        return self._blocks.copy()
+
+    def _edit(self, behind: int, count: int, new: list[Document]) -> None:
+        """Put `new` in place of `count` documents with `behind` others behind; one or none each."""
+        blocks = self._blocks
+        if not blocks:
+            self._blocks = None
+            return
+        number = len(blocks) - 1  # conversations change at their ends
+        while behind + count > len(blocks[number]):
+            behind -= len(blocks[number])
+            number -= 1
+        block = blocks[number]
+        end = len(block) - behind
+        edited = block[: end - count] + new + block[end:]
+        if number and len(blocks[number - 1]) + len(edited) <= _BLOCK:
+            number -= 1
+            edited = blocks[number] + edited
+            del blocks[number]
+        is_short = 0 < len(edited) <= 2 * _BLOCK  # else lists that grow would be cut all the time
+        blocks[number : number + 1] = [Block(edited)] if is_short else _cut(edited)
+
+
+class Excerpt(list[Document]):
+    """A copy of a `Listing`, which is whoever reads it's to change as any list."""
+
+    __slots__ = ("listing",)
+
+    def __init__(self, listing: Listing) -> None:
+        super().__init__(listing.documents)
+        self.listing = listing
+
+    def is_all(self) -> bool:
+        """Tell whether it is, to the byte, what the listing holds now."""
+        documents = self.listing.documents
+        with only_documents_are_equal():
+            return len(self) == len(documents) and self == documents
+
+
 def documents_of(value: Sequence[object], before: object) -> Documents | None:
     """Return a copy of a list of nothing but documents, which is not empty; else None.
 
@@ -57,7 +144,14 @@ def documents_of(value: Sequence[object], before: object) -> Documents | None:
     """
     if not value or type(value[0]) is not Document:
         return None
-    documents = cast("list[Document]", value if type(value) is list else list(value))
+    if type(value) is Excerpt and value.is_all():
+        return Documents(value.listing.blocks_after(before))
+    return _made_of(
+        cast("list[Document]", value if isinstance(value, list) else list(value)), before
+    )
+
+
+def _made_of(documents: list[Document], before: object) -> Documents | None:
     if type(before) is Documents and len(documents) > _BLOCK:
         return _made_after(before, documents)
     return Documents(_cut(documents)) if _are_documents(documents) else None
