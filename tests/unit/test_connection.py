@@ -84,12 +84,22 @@ def attempt(connection: Connection, text: str) -> ClientMessage | ProtocolViolat
         return refused
 
 
+DEEP = json.dumps(
+    {
+        "type": "Mutation",
+        "requestId": 1,
+        "udfPath": "a:b",
+        "args": [{"a": json.loads("[" * 100 + "]" * 100)}],
+    }
+)
+
+
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize(
     ("text", "error"),
     [
         ("nonsense", BadMessage),
-        ('{"type":"Event","event":' + "[" * 100_000 + "]" * 100_000 + "}", TooLarge),
+        (DEEP, TooLarge),
     ],
     ids=["nonsense", "too deep"],
 )
