@@ -104,8 +104,8 @@ vendor: setup ## Copy what the pages load of other packages to client_js/vendor
 	$(call in_client,node scripts/vendor.js)
 
 lock: setup ## Write the versions in .venv into requirements.lock
-	@{ head -n 1 requirements.lock; $(BIN)/pip freeze --exclude-editable \
-	  --exclude pip --exclude setuptools; } > requirements.new && mv requirements.new requirements.lock
+	@{ head -n 1 requirements.lock; $(BIN)/pip freeze --all --exclude-editable --exclude pip; } \
+	  > requirements.new && mv requirements.new requirements.lock
 
 clean: ## Remove what the tools made; .venv and the data in .parley stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build dist
