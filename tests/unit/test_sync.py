@@ -153,6 +153,24 @@ def test_a_query_removed_and_added_again_is_sent_again_and_not_removed() -> None
     assert [change["type"] for change in only["modifications"]] == ["QueryUpdated"]
 
 
+def test_a_transition_tells_of_queries_by_their_ids_in_order() -> None:
+    rig = Rig(note(1, rank=1))
+    client = rig.client()
+    client.modify(*[(query_id, rig.call("allOf", owner="ann")) for query_id in (11, 7, 3, 8)])
+    settled(rig, client)
+
+    client.modify((8, None), (9, rig.call("nothing")), (7, None), (2, rig.call("nothing")))
+    rig.write(note(1, rank=2))
+    rig.run()
+
+    told = [
+        [change["queryId"] for change in each["modifications"]]
+        for each in transitions(client.read())
+    ]
+    assert max(map(len, told)) >= 4
+    assert told == [sorted(each) for each in told]
+
+
 def test_a_query_that_fails_recovers_when_its_rows_do() -> None:
     rig = Rig(note(1, rank=1), note(2, rank=2))
     client = rig.client()

@@ -19,6 +19,7 @@ from parley.values.types import Document, only_documents_are_equal
 
 _BLOCK: Final = 64  # documents; smaller ones are more to compare, larger ones more to look through
 _LONG: Final = 256  # documents; of fewer, blocks are compared as quickly
+_MAX_EDITS: Final = 64  # of blocks that nobody asks for; comparing them all once costs less
 
 
 class Block(list[Document]):
@@ -60,11 +61,12 @@ class Listing:
         documents: all of them.
     """
 
-    __slots__ = ("_blocks", "documents")
+    __slots__ = ("_blocks", "_edits", "documents")
 
     def __init__(self) -> None:
         self.documents: list[Document] = []
         self._blocks: list[Block] | None = None  # the same; made when a result is made of them
+        self._edits = 0  # since somebody asked for the blocks
 
     def insert(self, at: int, document: Document) -> None:
         """Put a document in front of the one that is at `at`."""
@@ -84,7 +86,11 @@ class Listing:
 
     def copy(self) -> list[Document]:
         """Return a list of its own of all documents."""
-        return Excerpt(self) if len(self.documents) >= _LONG else self.documents.copy()
+        if len(self.documents) < _LONG:
+            return self.documents.copy()
+        copied = Excerpt(self.documents)
+        copied.listing = self
+        return copied
 
     def blocks_after(self, before: object) -> list[Block]:
         """Return all documents in blocks; those that have not changed are the same as last time.
@@ -96,12 +102,14 @@ class Listing:
             made = _made_of(self.documents, before)
             assert made is not None  # noqa: S101 (there is nothing else here)
             self._blocks = made.blocks
+        self._edits = 0
         return self._blocks.copy()
 
     def _edit(self, behind: int, count: int, new: list[Document]) -> None:
         """Put `new` in place of `count` documents with `behind` others behind; one or none each."""
         blocks = self._blocks
-        if not blocks:
+        self._edits += 1
+        if not blocks or self._edits > _MAX_EDITS:
             self._blocks = None
             return
         number = len(blocks) - 1  # conversations change at their ends
@@ -120,19 +128,31 @@ class Listing:
 
 
 class Excerpt(list[Document]):
-    """A copy of a `Listing`, which is whoever reads it's to change as any list."""
+    """A copy of a `Listing`, for whoever reads it to change as any list.
+
+    Attributes:
+        listing: of which it is a copy; None for a list that somebody made of this type.
+    """
 
     __slots__ = ("listing",)
 
-    def __init__(self, listing: Listing) -> None:
-        super().__init__(listing.documents)
-        self.listing = listing
+    listing: Listing | None
 
-    def is_all(self) -> bool:
-        """Tell whether it is, to the byte, what the listing holds now."""
-        documents = self.listing.documents
-        with only_documents_are_equal():
-            return len(self) == len(documents) and self == documents
+    def __new__(cls, *_: object) -> Excerpt:
+        """Return an empty one that is a copy of nothing."""
+        made = super().__new__(cls)
+        made.listing = None
+        return made
+
+
+def _listing_of(value: object) -> Listing | None:
+    """Return the listing that holds now just what `value` holds, to the byte."""
+    listing = value.listing if type(value) is Excerpt else None
+    if listing is None:
+        return None
+    with only_documents_are_equal():
+        # Called so, it asks our documents and never what somebody put in their place.
+        return listing if list.__eq__(listing.documents, value) else None
 
 
 def documents_of(value: Sequence[object], before: object) -> Documents | None:
@@ -144,11 +164,12 @@ def documents_of(value: Sequence[object], before: object) -> Documents | None:
     """
     if not value or type(value[0]) is not Document:
         return None
-    if type(value) is Excerpt and value.is_all():
-        return Documents(value.listing.blocks_after(before))
-    return _made_of(
-        cast("list[Document]", value if isinstance(value, list) else list(value)), before
-    )
+    listing = _listing_of(value)
+    if listing is not None:
+        return Documents(listing.blocks_after(before))
+    # Another type may say one thing when it is iterated over and another when it is cut.
+    is_plain = type(value) is list or type(value) is Excerpt
+    return _made_of(cast("list[Document]", value if is_plain else list(value)), before)
 
 
 def _made_of(documents: list[Document], before: object) -> Documents | None:
@@ -187,12 +208,14 @@ def _found_again(
     back: list[Block] = []
     with only_documents_are_equal():
         for block in known:
-            if documents[start : start + len(block)] != block:
+            if not list.__eq__(block, documents[start : start + len(block)]):
                 break
             front.append(block)
             start += len(block)
         for block in reversed(known[len(front) :]):
-            if end - len(block) < start or documents[end - len(block) : end] != block:
+            if end - len(block) < start:
+                break
+            if not list.__eq__(block, documents[end - len(block) : end]):
                 break
             back.append(block)
             end -= len(block)

@@ -11,7 +11,7 @@ from typing import Final
 _NEW_OBJECTS: Final = 20_000  # more than there were at the last look: about 7 ms to look at
 _LOOK_S: Final = 600.0
 _GROWN: Final = 1.25
-_KEPT_BYTES: Final = 31 << 20  # glibc takes at most 32 MB as its measure, and twice that is kept
+_KEPT_BYTES: Final = 31 << 20  # glibc takes at most 32 MB as its measure, and keeps twice that
 _OWN_FILES: Final = 128  # for Postgres, issuers, the log, pages, and connections being refused
 
 
@@ -49,11 +49,12 @@ async def find_old_cycles() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, up to 62 MB, for the next who ask.
+    """Let the C library keep what is freed, some 60 MB for each arena, for the next who ask.
 
     glibc takes its measure from the largest piece ever given back whole. Without this, a result of
     4 MB returned its memory to the system each time it was sent, or did not, by where it happened
-    to lie; and to get it again, page by page, took longer than to send it to ten devices.
+    to lie; and to get it again, page by page, took longer than to send it to ten devices. Whoever
+    sets `MALLOC_TRIM_THRESHOLD_` decides otherwise.
     """
     bytes(_KEPT_BYTES)  # never touched, so no memory is used for it
 
