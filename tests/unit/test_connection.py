@@ -84,13 +84,8 @@ def attempt(connection: Connection, text: str) -> ClientMessage | ProtocolViolat
         return refused
 
 
-DEEP = json.dumps(
-    {
-        "type": "Mutation",
-        "requestId": 1,
-        "udfPath": "a:b",
-        "args": [{"a": json.loads("[" * 100 + "]" * 100)}],
-    }
+DEEP = '{"type":"Mutation","requestId":1,"udfPath":"a:b","args":[{"a":%s}]}' % (
+    "[" * 100 + "]" * 100
 )
 
 

@@ -134,15 +134,7 @@ class Excerpt(list[Document]):
         listing: of which it is a copy; None for a list that somebody made of this type.
     """
 
-    __slots__ = ("listing",)
-
-    listing: Listing | None
-
-    def __new__(cls, *_: object) -> Excerpt:
-        """Return an empty one that is a copy of nothing."""
-        made = super().__new__(cls)
-        made.listing = None
-        return made
+    listing: Listing | None = None
 
 
 def _listing_of(value: object) -> Listing | None:
