@@ -8,10 +8,19 @@ import { Sim } from "./support/sim.js";
 
 /** @param {SimTab} page @param {string} [scope] */
 function join(page, scope = "parley:x") {
-  /** @type {{leaders: (string | null)[], heard: any[]}} */
-  const seen = { leaders: [], heard: [] };
+  /** @type {{leaders: (string | null)[], heard: any[], gone: string[]}} */
+  const seen = { leaders: [], heard: [], gone: [] };
+  /** @type {(() => void)[]} */
+  const watches = [];
   const tabs = new Tabs(page.env, scope, page.name, {
-    onLeader: (leader) => seen.leaders.push(leader),
+    onLeader: (leader) => {
+      seen.leaders.push(leader);
+      for (const stop of watches.splice(0)) stop();
+      if (!tabs.isLeader || tabs.isAlone) return;
+      for (const { name } of page.sim.tabs) {
+        watches.push(tabs.watch(name, () => seen.gone.push(name)));
+      }
+    },
     onMessage: (message) => seen.heard.push(message),
     onAsked: () => {},
     isWaiting: () => false,
@@ -25,10 +34,11 @@ function join(page, scope = "parley:x") {
   return { page, tabs, seen };
 }
 
-/** @param {number} count */
+/** @param {number} count of tabs of which the first leads, and waits for the others to be gone */
 async function open(count) {
   const sim = new Sim();
-  const all = Array.from({ length: count }, () => join(sim.tab()));
+  const pages = Array.from({ length: count }, () => sim.tab());
+  const all = pages.map((page) => join(page));
   await sim.run(50);
   return { sim, all };
 }
@@ -162,20 +172,60 @@ test("messages reach the leader, one tab, or all, and none that a former leader 
 
 test("the leader hears when a tab is gone, not before", async () => {
   const { sim, all } = await open(2);
-  let gone = 0;
-  all[0]?.tabs.watch("tab1", () => gone++);
 
   await sim.run(5000);
-  assert.equal(gone, 0);
+  assert.deepEqual(all[0]?.seen.gone, []);
 
   all[1]?.page.kill();
   await sim.run(10);
-  assert.equal(gone, 1);
+  assert.deepEqual(all[0]?.seen.gone, ["tab1"]);
+});
+
+test("a tab that a frozen leader waits to see gone can go and come back", async () => {
+  const { sim, all } = await open(3);
+  const [first, second, third] = all;
+  first?.page.freeze();
+
+  second?.page.page("hide");
+  third?.page.page("visible");
+  await sim.run(2000);
+  second?.page.page("show");
+  await sim.run(2000);
+
+  assert.ok(second?.tabs.leader);
+  assert.equal(second?.tabs.leader, third?.tabs.leader);
+});
+
+test("a hidden tab that has something to say misses a leader that does not answer", async () => {
+  const { sim, all } = await open(2);
+  const [first, second] = all;
+  if (second) second.page.isVisible = false;
+  await sim.run(1000);
+  first?.page.freeze();
+  await sim.run(5000);
+  assert.equal(leaders(all.slice(1)).length, 0);
+
+  second?.tabs.toAll({ type: "discarded", key: "k" });
+  await sim.run(1000);
+
+  assert.ok(second?.tabs.isLeader);
+});
+
+test("of two tabs that take the lead from a frozen one at once, the other follows", async () => {
+  const { sim, all } = await open(3);
+  const [first, second, third] = all;
+  first?.page.freeze();
+  sim.delay = () => 10;
+
+  for (const tab of [second, third]) tab?.page.page("visible");
+  await sim.run(5000);
+
+  assert.equal(leaders(all.slice(1)).length, 1);
+  assert.equal(second?.tabs.leader, third?.tabs.leader);
 });
 
 test("what stops holds no lock, channel or timer", async () => {
   const { sim, all } = await open(2);
-  all[0]?.tabs.watch("tab1", () => {});
 
   for (const { tabs } of all) tabs.stop();
   await sim.run(5000);
@@ -210,14 +260,15 @@ test("whatever happens to tabs, in the end one that is awake leads and all follo
         happen(/** @type {SimTab} */ (all[tab]?.page), what);
         await sim.run(ms);
       }
+      happen(/** @type {SimTab} */ (all[3]?.page), "thaw");
       for (const { page } of all) {
-        happen(page, "thaw");
         happen(page, "show");
+        happen(page, "visible");
       }
       await sim.run(5000);
 
-      const awake = all.filter(({ page }) => !page.isDead);
-      assert.equal(leaders(all).length, 1);
+      const awake = all.filter(({ page }) => !page.isDead && !page.isFrozen);
+      assert.equal(leaders(awake).length, 1);
       assert.equal(new Set(awake.map(({ tabs }) => tabs.leader)).size, 1);
     }),
     { numRuns: 40 },

@@ -73,6 +73,11 @@ async def block(leader: Tab, device: Device) -> None:
     )
 
 
+async def wake(tab: Tab) -> None:
+    """Tell it that it is not frozen any more."""
+    await tab.js("() => { document.dispatchEvent(new Event('resume')); }")
+
+
 LOSSES = {
     "closed": close,
     "crashed": crash,
@@ -154,6 +159,22 @@ async def test_frozen_leader_that_comes_back_follows(device: Device, server: Ser
     await leader.append("thawed", "a")
     await leader.until_shown("bodies", ["a"], isStale=False)
     await leader.until_state(unsent=0)
+
+
+async def test_tab_that_slept_beside_a_frozen_leader_follows_the_next_one(device: Device) -> None:
+    leader, [sleeper, other] = await open_tabs(device, 3)
+    await sleeper.watch("bodies", "probe:bodies", topic="slept")
+    await sleeper.until_shown("bodies", [], isStale=False)
+    await leader.freeze(device)
+    await put_to_sleep(sleeper, device)
+    await other.until_state(role="leader", phase="connected")
+    await other.append("slept", "a")
+    await other.until_state(unsent=0)
+
+    await wake(sleeper)
+
+    await sleeper.until_shown("bodies", ["a"], isStale=False)
+    assert (await sleeper.state())["role"] == "follower"
 
 
 async def test_duplicated_tab_is_a_tab_of_its_own(

@@ -79,7 +79,9 @@ export class Tabs {
     if (this.isAlone) return this.#lead();
     this.#listen(this.#name);
     this.#listen(`${this.#name}:${this.id}`);
-    const own = this.#hold(`${this.#name}:tab:${this.id}`, false, () => {
+    // By force: when this tab let go of it before, a leader that waited for it may have got it, and
+    // if that one is frozen it gives it to nobody.
+    const own = this.#hold(`${this.#name}:tab:${this.id}`, true, () => {
       this.#seek(false);
       this.probe();
     });
@@ -128,6 +130,7 @@ export class Tabs {
   /** @param {Notice} message heard by all other tabs */
   toAll(message) {
     if (!this.isAlone) this.#post(message);
+    this.probe();
   }
 
   /**
