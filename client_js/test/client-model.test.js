@@ -87,16 +87,16 @@ class World {
     }
   }
 
-  /** Everybody wakes, and has time. */
+  /** All is well from now on for who is awake. */
   async calm() {
     this.sim.turns = Infinity;
-    this.open();
-    for (const { page } of this.tabs) {
-      page.thaw();
-      if (!page.isDead && !page.isVisible) page.page("show");
-    }
     this.network(true);
+    for (const { page } of this.awake()) if (!page.isVisible) page.page("show");
     await this.sim.run(60_000);
+  }
+
+  awake() {
+    return this.tabs.filter(({ page }) => !page.isDead && !page.isFrozen);
   }
 
   async close() {
@@ -125,16 +125,22 @@ async function play(steps) {
   for (const _ of [1, 2, 3]) world.open();
   await world.sim.run(40);
   for (const one of steps) await world.step(one);
+  world.open();
+  await world.calm();
+  // Before those that are frozen wake, if they ever do.
+  check(world);
+  for (const { page } of world.tabs) page.thaw();
   await world.calm();
   check(world);
   await world.close();
 }
 
 /** @param {World} world */
-function check({ server, made, tabs }) {
+function check(world) {
+  const { server, made, tabs } = world;
   const { runs } = server.model;
   assert.deepEqual(runs, [...new Set(runs)], "something was done twice");
-  const live = made.filter(({ page }) => !page.isDead);
+  const live = made.filter(({ page }) => !page.isDead && !page.isFrozen);
   for (const { id, end } of live) assert.equal(end, id, `handle ${id}`);
   const durable = made.filter(({ handle }) => handle.state !== "storing");
   for (const { id } of durable) assert.ok(runs.includes(id), `${id} was stored, and lost`);
@@ -144,7 +150,7 @@ function check({ server, made, tabs }) {
     assert.deepEqual(inOrder, own, "one tab's writes changed places");
   }
   const truth = server.model.list(Infinity);
-  for (const { page, client, shown } of tabs.filter(({ page }) => !page.isDead)) {
+  for (const { page, client, shown } of world.awake()) {
     assert.deepEqual(shown.at(-1), truth, `${page.name} does not show what is true`);
     assert.deepEqual(client.outbox(), []);
     for (const [index, list] of shown.entries()) {
