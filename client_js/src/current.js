@@ -277,13 +277,13 @@ export class Current {
   /** Another tab removed the database: the person logged out there. @param {Account} account */
   #onLost(account) {
     if (account !== this.account) return;
-    const { token } = this;
     this.leave();
     this.account = account;
     this.#options.env.after(() => {
       if (this.account !== account || this.opening) return;
       this.account = null;
-      this.enter(account, token);
+      // With the token by then: one that came meanwhile is not given again.
+      this.enter(account, this.token);
     }, REOPEN_MS);
   }
 

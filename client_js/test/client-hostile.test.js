@@ -76,6 +76,30 @@ test("what is written while the database was taken away is never another account
   );
 });
 
+test("a token that comes while the database was taken away is used", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  one.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  let signIn = (/** @type {string} */ _token) => {};
+  const isSignedIn = new Promise((/** @type {(token: string) => void} */ resolve) => {
+    signIn = resolve;
+  });
+  two.client.setAuth(() => isSignedIn);
+  await here.sim.run(1500);
+  assert.equal(two.client.connectionState().account, "i|alice");
+
+  const leaving = one.client.logout();
+  await here.sim.run(300);
+  signIn(tokenOf("alice", 1));
+  await here.sim.run(5000);
+  await leaving;
+  const write = two.client.mutation("list:append", { id: 1 });
+  await here.sim.run(1000);
+
+  assert.equal(write.state, "committed");
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);
