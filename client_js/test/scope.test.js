@@ -47,6 +47,22 @@ test("an action that was sent by a leader that died fails, and is not run again"
   assert.deepEqual(server.acted, [1]);
 });
 
+test("a leader that came back from being kept, and was told so twice, runs an action once", async () => {
+  const { sim, server, leader, follower } = await open();
+  follower.page.page("hide");
+  for (const event of /** @type {const} */ (["hide", "show", "show"])) leader.page.page(event);
+  await sim.run(500);
+  follower.page.page("show");
+  await sim.run(500);
+  assert.equal(leader.client.connectionState().role, "leader");
+
+  const acting = follower.client.action("x:y", { id: 1 });
+  await sim.run(500);
+
+  assert.equal(await acting, 1);
+  assert.deepEqual(server.acted, [1]);
+});
+
 test("a page that is kept for going back gives up the lead, and comes back with what it has", async () => {
   const { sim, server, leader, follower } = await open();
   /** @type {{value?: number[], isStale: boolean}[]} */

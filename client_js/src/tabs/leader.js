@@ -73,9 +73,11 @@ export class Tabs {
     return this.leader !== null && this.leader === this.#mine;
   }
 
-  /** Takes part, from the beginning or after `stop`. */
+  /** Takes part from now on, as a tab that has just come. */
   start() {
-    const turn = ++this.#turn;
+    // A page that comes back may be told so twice: by `resume`, and by `pageshow`.
+    this.stop();
+    const turn = this.#turn;
     if (this.isAlone) return this.#lead();
     this.#listen(this.#name);
     this.#listen(`${this.#name}:${this.id}`);
@@ -222,15 +224,10 @@ export class Tabs {
     const onEnd = () => {
       if (letGo !== this.#letGo) return;
       // Where locks are refused altogether, every tab leads: more sockets, nothing else.
-      if (wasHeld) this.#loseLead();
+      if (wasHeld) this.start();
       else this.#lead();
     };
     isOver.then(onEnd, onEnd);
-  }
-
-  #loseLead() {
-    this.stop();
-    this.start();
   }
 
   #lead() {
@@ -297,7 +294,7 @@ export class Tabs {
   #hearLead(leader) {
     if (this.leader !== null && leader < this.leader) return;
     // A leader that was asleep hears of its successor before it hears of its lock.
-    if (this.isLeader && leader !== this.leader) return this.#loseLead();
+    if (this.isLeader && leader !== this.leader) return this.start();
     this.#onAnswer();
     this.#setLeader(leader);
   }
