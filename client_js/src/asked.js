@@ -16,10 +16,13 @@ const LOST = {
   error: { message: "Connection lost while action was in flight", code: "ConnectionLost" },
 };
 
+// Over all scopes of the page: an answer to an action from before this account was left must not
+// look like one to what was asked since.
+let nextId = 0;
+
 export class Asked {
   /** @type {Map<number, {act: Act, isSent: boolean, resolve: (value: any) => void, reject: (error: Error) => void}>} */
   #asked = new Map();
-  #nextId = 0;
 
   get size() {
     return this.#asked.size;
@@ -31,7 +34,7 @@ export class Asked {
    * @returns {{act: Act, result: Promise<Value>}}
    */
   ask(path, args) {
-    const act = { id: this.#nextId++, path, args };
+    const act = { id: nextId++, path, args };
     const result = new Promise((resolve, reject) => {
       this.#asked.set(act.id, { act, isSent: false, resolve, reject });
     });

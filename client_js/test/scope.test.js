@@ -97,6 +97,23 @@ test("an update that is registered after a reload shows what waits", async () =>
   assert.deepEqual(leader.client.localResult("list:all", {}), [1]);
 });
 
+test("an answer that comes after the account was left is not taken for another action's", async () => {
+  const { sim, server, follower } = await open();
+  server.latencyMs = 500;
+  const left = assert.rejects(follower.client.action("x:y", { id: 1 }), { code: "Closed" });
+  await sim.run(50);
+  follower.client.setGuest();
+  await sim.run(50);
+  follower.client.clearAuth();
+  await sim.run(100);
+
+  const acting = follower.client.action("x:y", { id: 2 });
+  await sim.run(5000);
+
+  await left;
+  assert.equal(await acting, 2);
+});
+
 test("guests cannot run actions", async () => {
   const { sim, leader } = await open(1);
   leader.client.setGuest();
