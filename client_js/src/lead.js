@@ -227,6 +227,8 @@ export class Lead {
 
   /** @param {string} tab that is gone */
   #leave(tab) {
+    // Its last write may be on disk without its having had the time to say so.
+    this.read();
     const member = this.#members.get(tab);
     this.#members.delete(tab);
     for (const token of member?.tokens ?? []) {

@@ -100,6 +100,19 @@ test("a token that comes while the database was taken away is used", async () =>
   assert.equal(write.state, "committed");
 });
 
+test("what a tab stored as its last is sent, though it could tell nobody", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  await here.sim.run(100);
+  const tab = one.client.connectionState().role === "leader" ? two : one;
+
+  tab.client.mutation("list:append", { id: 1 });
+  tab.page.kill();
+  await here.sim.run(60_000);
+
+  assert.deepEqual(here.server.model.runs, [1]);
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);

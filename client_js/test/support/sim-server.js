@@ -11,6 +11,8 @@
 
 import { ModelServer } from "./model-server.js";
 
+const PING_MS = 15_000;
+
 /** @typedef {{tab: SimTab, socket: Socket, connection: Connection, isOpen: boolean, url: string}} Link */
 
 export class SimServer {
@@ -69,9 +71,18 @@ export class SimServer {
       this.opened++;
       link.isOpen = true;
       link.socket.onopen?.();
+      this.#ping(link);
     });
     return link.socket;
   };
+
+  /** As the server does: a client that hears nothing for a minute would come anew. @param {Link} link */
+  #ping(link) {
+    if (!link.isOpen) return;
+    const data = JSON.stringify({ type: "Ping" });
+    this.#later(link.tab, () => link.socket.onmessage?.({ data }));
+    this.#sim.schedule(this.#home, PING_MS, () => this.#ping(link));
+  }
 
   /** The connection breaks, seen by both. @param {Link} link */
   drop(link) {
