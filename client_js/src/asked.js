@@ -47,8 +47,8 @@ export class Asked {
     return [...this.#asked.values()].map(({ act }) => act);
   }
 
-  /** @param {number[]} ids */
-  onSent(ids) {
+  /** @param {Iterable<number>} ids all, when this tab will not hear which */
+  onSent(ids = this.#asked.keys()) {
     for (const id of ids) {
       const asked = this.#asked.get(id);
       if (asked) asked.isSent = true;

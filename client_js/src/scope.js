@@ -162,6 +162,8 @@ export class Scope {
   #leave() {
     this.#stopBeat();
     if (this.#tabs.isAlone) this.#outbox.release().catch(() => {});
+    // What another leader has got it may send from now on, and this tab does not hear of it.
+    if (this.#tabs.leader && !this.#tabs.isLeader) this.#asked.onSent();
     this.#tabs.stop();
   }
 

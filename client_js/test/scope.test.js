@@ -63,6 +63,31 @@ test("a leader that came back from being kept, and was told so twice, runs an ac
   assert.deepEqual(server.acted, [1]);
 });
 
+for (const isAwayLong of [false, true]) {
+  const when = isAwayLong ? "while its tab was away" : "when its tab is back";
+  test(`an action that the leader could not send at once and sends ${when} runs once`, async () => {
+    const { sim, server, leader, follower } = await open();
+    leader.page.network(false);
+    let end = "";
+    follower.client.action("x:y", { id: 1 }).catch(({ code }) => {
+      end = code;
+    });
+    await sim.run(50);
+
+    follower.page.page("hide");
+    await sim.run(100);
+    if (isAwayLong) leader.page.network(true);
+    await sim.run(20_000);
+    follower.page.page("show");
+    await sim.run(500);
+    leader.page.network(true);
+    await sim.run(20_000);
+
+    assert.equal(end, "ConnectionLost");
+    assert.deepEqual(server.acted, [1]);
+  });
+}
+
 test("a page that is kept for going back gives up the lead, and comes back with what it has", async () => {
   const { sim, server, leader, follower } = await open();
   /** @type {{value?: number[], isStale: boolean}[]} */
