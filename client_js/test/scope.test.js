@@ -63,6 +63,18 @@ test("a leader that came back from being kept, and was told so twice, runs an ac
   assert.deepEqual(server.acted, [1]);
 });
 
+test("an action that a leader hears of when it has stood still, and was replaced, runs once", async () => {
+  const { sim, server, leader, follower } = await open();
+  leader.page.freeze();
+  const acting = follower.client.action("x:y", { id: 1 });
+  await sim.run(2000);
+  leader.page.thaw();
+  await sim.run(5000);
+
+  assert.equal(await acting, 1);
+  assert.deepEqual(server.acted, [1]);
+});
+
 for (const isAwayLong of [false, true]) {
   const when = isAwayLong ? "while its tab was away" : "when its tab is back";
   test(`an action that the leader could not send at once and sends ${when} runs once`, async () => {
