@@ -56,18 +56,6 @@ export class Requests {
   }
 
   /**
-   * Takes back a request that was never sent.
-   *
-   * @param {number} requestId
-   * @returns {boolean} whether it will never be sent; false if it was
-   */
-  withdraw(requestId) {
-    if (this.#requests.get(requestId)?.wasSent) return false;
-    this.#delete(requestId);
-    return true;
-  }
-
-  /**
    * Returns what may be sent now, and takes it as sent.
    *
    * @returns {{requestId: number, text: string, isFirst: boolean}[]} `isFirst`: never sent before

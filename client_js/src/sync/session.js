@@ -246,16 +246,6 @@ export class Session {
   }
 
   /**
-   * Takes a request back, if it was never sent. Returns whether it will not be.
-   *
-   * @param {number} requestId
-   * @returns {boolean}
-   */
-  withdraw(requestId) {
-    return this.#core.requests.withdraw(requestId);
-  }
-
-  /**
    * Says who we are: before the first time, nothing is sent.
    *
    * @param {string | null} token null: nobody

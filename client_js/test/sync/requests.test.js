@@ -168,16 +168,6 @@ test("all is caught up once every mutation from before is answered", () => {
   assert.equal(requests.isCaughtUp, true);
 });
 
-test("only what was never sent can be taken back", () => {
-  const requests = sent("Mutation");
-  requests.restart();
-  requests.add("Mutation", { requestId: 1, path: "a:b", args: {} });
-
-  assert.deepStrictEqual([requests.withdraw(0), requests.withdraw(1)], [false, true]);
-
-  assert.deepStrictEqual(ids(requests), [0]);
-});
-
 test("answers of a database that is gone are forgotten", () => {
   const requests = sent("Mutation", "Mutation");
   assert.equal(requests.forgetOutcomes(), false);

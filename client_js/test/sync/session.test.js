@@ -273,22 +273,6 @@ test("another tab that was shown something newer makes the next connection begin
   assert.equal(bench.sent()[0].maxObservedTimestamp, "AAEAAAAAAAA=");
 });
 
-test("a mutation that was never sent can be taken back, one that was cannot", () => {
-  const bench = new Bench();
-  bench.session.mutate({ requestId: 0, path: "a:b", args: {} });
-  bench.session.mutate({ requestId: 1, path: "a:b", args: {} });
-
-  assert.equal(bench.session.withdraw(0), true);
-  bench.connect();
-  assert.equal(bench.session.withdraw(1), false);
-
-  const mutations = bench.sent().filter(({ type }) => type === "Mutation");
-  assert.deepStrictEqual(
-    mutations.map(({ requestId }) => requestId),
-    [1],
-  );
-});
-
 test("after it was stopped a session can be started again, and goes on where it was", () => {
   const bench = new Bench().connect();
   bench.do(bench.session.mutate({ requestId: 0, path: "a:b", args: {} }));
