@@ -8,13 +8,7 @@
 /** @import {Json, Result, Value} from "./types.js" */
 /** @import {Act} from "./tabs/messages.js" */
 
-import { fromFailure, ParleyError } from "./errors.js";
-
-/** @type {Result} */
-const LOST = {
-  status: "error",
-  error: { message: "Connection lost while action was in flight", code: "ConnectionLost" },
-};
+import { fromFailure, LOST, ParleyError } from "./errors.js";
 
 // Over all scopes of the page: an answer to an action from before this account was left must not
 // look like one to what was asked since.

@@ -8,15 +8,13 @@
 /** @import {QuerySet} from "./query-set.js" */
 /** @import {Requests} from "./requests.js" */
 
+import { LOST } from "../errors.js";
 import { backoff, waitAfter } from "./backoff.js";
 import { Chunks } from "./chunks.js";
 import { authenticate, connect } from "./messages.js";
 
 /** Silence after which a connection counts as dead. */
 export const SILENCE_MS = 60_000;
-
-/** What an action fails with whose answer can no longer come; the text is the official client's. */
-export const LOST = "Connection lost while action was in flight";
 
 /** Where every connection begins. */
 export const ZERO = { querySet: 0, identity: 0, ts: 0n };
@@ -228,7 +226,6 @@ function drop(s, reason) {
   s.retryAt = null;
   s.chunks = new Chunks();
   for (const requestId of s.requests.restart()) {
-    const error = { message: LOST, code: "ConnectionLost" };
-    s.effects.push({ type: "acted", requestId, result: { status: "error", error } });
+    s.effects.push({ type: "acted", requestId, result: LOST });
   }
 }
