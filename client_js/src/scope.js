@@ -155,6 +155,8 @@ export class Scope {
     this.#stopBeat();
     this.#stopBeat = this.#options.env.after(() => {
       this.#outbox.beat().catch(() => {});
+      // Tabs that have no locks say nothing to each other.
+      this.refresh().catch(() => {});
       this.#beat();
     }, BEAT_MS);
   }
@@ -388,9 +390,16 @@ export class Scope {
 
   /** Reads anew what is in the outbox. */
   async refresh() {
+    const gone = new Map(this.entries.map((entry) => [entry.key, entry]));
     for (const entry of await this.#outbox.list()) {
+      gone.delete(entry.key);
       this.#onStored(entry);
       if (entry.failure) this.#unsent.onFailed(entry.requestId, entry.failure);
+    }
+    // What this session waits for, its leader tells. Of the rest nobody may have told this tab.
+    for (const { key, requestId, state, sessionId } of gone.values()) {
+      if (state === "failed") this.#unsent.onDiscarded(key);
+      else if (sessionId !== this.#outbox.sessionId) this.#unsent.onUnknown([requestId]);
     }
   }
 

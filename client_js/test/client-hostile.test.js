@@ -113,6 +113,47 @@ test("what a tab stored as its last is sent, though it could tell nobody", async
   assert.deepEqual(here.server.model.runs, [1]);
 });
 
+for (const end of /** @type {const} */ (["discard", "retry"])) {
+  test(`a tab that slept shows no failed write any more that another one did ${end}`, async () => {
+    const here = world();
+    const [one, two] = [open(here), open(here)];
+    await here.sim.run(100);
+    const write = one.client.mutation("list:append", { id: 1, fails: true });
+    const failing = assert.rejects(write);
+    await here.sim.run(100);
+    await failing;
+    assert.equal(two.client.connectionState().failed, 1);
+
+    two.page.page("hide");
+    const ending = write[end]();
+    await here.sim.run(100);
+    await ending;
+    two.page.page("show");
+    await here.sim.run(1000);
+
+    const keys = (/** @type {typeof one} */ { client }) => client.outbox().map(({ key }) => key);
+    assert.deepEqual(keys(two), keys(one));
+  });
+}
+
+test("without locks, a write of another tab is not shown as unsent for ever", async () => {
+  const here = world();
+  const one = open(here, { tabs: false });
+  await here.sim.run(100);
+  one.page.network(false);
+  one.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  const two = open(here, { tabs: false });
+  await here.sim.run(100);
+  assert.equal(two.client.connectionState().unsent, 1);
+
+  one.page.network(true);
+  await here.sim.run(30_000);
+
+  assert.equal(two.client.connectionState().unsent, 0);
+  assert.deepEqual(two.last(), { value: [1], isStale: false });
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);
