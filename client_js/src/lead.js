@@ -366,7 +366,9 @@ export class Lead {
     }
     if (completed.length > 0) {
       const done = completed.map(({ requestId }) => requestId);
-      this.#keepBusy(this.#options.outbox.done(done, completed));
+      const { outbox } = this.#options;
+      // Without room for what they gave: they must go all the same, or are sent again for ever.
+      this.#keepBusy(outbox.done(done, completed).catch(() => outbox.done(done)));
     }
   }
 

@@ -161,7 +161,7 @@ export class Outbox {
     // Not strict: what comes back after a power cut is sent again, and done once.
     return this.#write(async (tx) => {
       const recent = (await tx.get("meta", "recent")) ?? [];
-      await tx.put("meta", "recent", newest([...recent, ...completed]));
+      if (completed[0]) await tx.put("meta", "recent", newest([...recent, ...completed]));
       for (const { requestId } of await this.#find(tx, requestIds)) {
         await tx.delete("outbox", requestId);
       }

@@ -200,6 +200,27 @@ test("with a full disk the client works, and what was stored before is sent", as
   assert.deepEqual(here.server.model.runs, [1]);
 });
 
+test("what is done while the disk is full is done for good", async () => {
+  const here = world();
+  const tab = open(here);
+  await here.sim.run(100);
+  tab.page.network(false);
+  const write = tab.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+
+  await whileFull(async () => {
+    tab.page.network(true);
+    await here.sim.run(5000);
+  });
+  assert.equal(write.state, "committed");
+  tab.page.kill();
+
+  const next = open(here);
+  next.page.isOnline = false;
+  await here.sim.run(1000);
+  assert.deepEqual(next.client.outbox(), []);
+});
+
 test("a first start with a full disk works, and says that nothing is kept", async () => {
   const here = world();
   await whileFull(async () => {
