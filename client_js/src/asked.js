@@ -8,7 +8,8 @@
 /** @import {Json, Result, Value} from "./types.js" */
 /** @import {Act} from "./tabs/messages.js" */
 
-import { fromFailure, LOST, ParleyError } from "./errors.js";
+import { fromFailure, ParleyError } from "./errors.js";
+import { LOST } from "./sync/connection.js";
 
 // Over all scopes of the page: an answer to an action from before this account was left must not
 // look like one to what was asked since.

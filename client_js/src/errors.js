@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @import {Failure, Result, Value} from "./types.js" */
+/** @import {Failure, Value} from "./types.js" */
 
 /** Anything that this client throws. `code` says what went wrong, in one word; `message` to people. */
 export class ParleyError extends Error {
@@ -34,16 +34,6 @@ export class AppError extends ParleyError {
 
 // Convex's name, so that `error instanceof ConvexError` goes on working in code brought over.
 export { AppError as ConvexError };
-
-/**
- * What comes of an action whose answer can no longer come; the text is the official client's.
- *
- * @type {Result}
- */
-export const LOST = {
-  status: "error",
-  error: { message: "Connection lost while action was in flight", code: "ConnectionLost" },
-};
 
 /**
  * @param {string} _key

@@ -59,6 +59,8 @@ export class Scope {
   #asked = new Asked();
   /** @type {string | null | undefined} */
   #token;
+  /** @type {string | null | undefined} the last token with which it was tried to lead */
+  #tried;
   /** @type {Line["needsAuth"]} */
   #needsAuth = null;
   /** @type {(() => void)[]} */
@@ -272,6 +274,7 @@ export class Scope {
   setToken(token) {
     this.#token = token;
     this.#lead?.setToken(token);
+    if (this.line) this.#onLine(this.line);
   }
 
   /** @param {Line["needsAuth"]} needsAuth why there is no token */
@@ -381,6 +384,11 @@ export class Scope {
   #onLine(line) {
     const isBack = line.connected && !this.line?.connected;
     this.line = { ...line };
+    if (line.needsAuth && !line.isConfirmed && this.#token !== this.#tried) {
+      // Its leader has no token, and this tab may have a good one; once for each.
+      this.#tried = this.#token;
+      if (this.#tabs.leader && !this.#tabs.isLeader && this.#token) this.#tabs.take();
+    }
     // While it could not read along, another one may have sent what this tab waits for.
     if (isBack && this.#unsent.waiting.length > 0) this.#joinLeader([]);
     this.#options.onChange();

@@ -154,6 +154,48 @@ test("without locks, a write of another tab is not shown as unsent for ever", as
   assert.deepEqual(two.last(), { value: [1], isStale: false });
 });
 
+test("a tab with a token takes the lead from one that gets none", async () => {
+  const here = world();
+  const last = open(here);
+  last.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  last.page.kill();
+  const one = open(here);
+  one.client.setAuth(() => new Promise(() => {}));
+  await here.sim.run(2000);
+  assert.equal(one.client.connectionState().role, "leader");
+
+  const two = open(here);
+  two.client.setAuth(async () => tokenOf("alice"));
+  const write = two.client.mutation("list:append", { id: 1 });
+  await here.sim.run(12_000);
+
+  assert.equal(write.state, "committed");
+  for (const { client } of [one, two]) assert.equal(client.connectionState().phase, "connected");
+});
+
+test("a tab that gets its token after its leader failed to takes the lead, and no more than once", async () => {
+  const here = world();
+  const last = open(here);
+  last.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  last.page.kill();
+  const tabs = [open(here), open(here)];
+  for (const { client } of tabs) client.setAuth(() => new Promise(() => {}));
+  await here.sim.run(30_000);
+  const tab = tabs.find(({ client }) => client.connectionState().role === "follower");
+  assert.equal(tab?.client.connectionState().phase, "needs-auth");
+
+  tab?.client.setAuth(async () => tokenOf("alice", 1));
+  const write = tab?.client.mutation("list:append", { id: 1 });
+  await here.sim.run(1000);
+  const { opened } = here.server;
+  await here.sim.run(120_000);
+
+  assert.equal(write?.state, "committed");
+  assert.equal(here.server.opened, opened);
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);

@@ -37,7 +37,7 @@ const MAY_IMPORT = {
   tabs: [...PURE, "tabs"],
   "transport.js": CORE,
   "handle.js": PURE,
-  "asked.js": [...PURE, "tabs"],
+  "asked.js": [...CORE, "tabs"],
   "shown.js": [...PURE, "view.js", "results.js"],
   "unsent.js": [...PURE, "handle.js", "view.js"],
   "writes.js": [...PURE, "handle.js", "ids.js", "scope.js"],

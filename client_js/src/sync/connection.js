@@ -8,13 +8,22 @@
 /** @import {QuerySet} from "./query-set.js" */
 /** @import {Requests} from "./requests.js" */
 
-import { LOST } from "../errors.js";
 import { backoff, waitAfter } from "./backoff.js";
 import { Chunks } from "./chunks.js";
 import { authenticate, connect } from "./messages.js";
 
 /** Silence after which a connection counts as dead. */
 export const SILENCE_MS = 60_000;
+
+/**
+ * What comes of an action whose answer can no longer come; the text is the official client's.
+ *
+ * @type {Result}
+ */
+export const LOST = {
+  status: "error",
+  error: { message: "Connection lost while action was in flight", code: "ConnectionLost" },
+};
 
 /** Where every connection begins. */
 export const ZERO = { querySet: 0, identity: 0, ts: 0n };

@@ -111,6 +111,12 @@ export class Tabs {
     if (!this.isLeader && this.#channels.length > 0 && !this.#isAsking) this.#ask(QUESTIONS);
   }
 
+  /** Takes the lead by force. */
+  take() {
+    this.#setProbe(null);
+    this.#seek(true);
+  }
+
   /** @param {ToLeader} message lost while nobody leads: `join` says all again */
   toLeader(message) {
     const { leader } = this;
@@ -257,8 +263,7 @@ export class Tabs {
     this.#setProbe(
       this.#env.after(() => {
         if (questions > 1) return this.#ask(questions - 1);
-        this.#setProbe(null);
-        this.#seek(true);
+        this.take();
       }, ANSWER_MS),
     );
     this.#isAsking = true;
