@@ -374,7 +374,9 @@ export class Scope {
       case "discarded":
         return this.#unsent.onDiscarded(message.key);
       case "failed":
-        return this.#unsent.onFailed(message.requestId, message.failure);
+        this.#unsent.onFailed(message.requestId, message.failure);
+        // The tab that wrote it may have ended before it could tell of it.
+        return void this.refresh().catch(() => {});
       default:
         return this.#lead?.receive(message);
     }

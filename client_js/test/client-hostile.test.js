@@ -196,6 +196,24 @@ test("a tab that gets its token after its leader failed to takes the lead, and n
   assert.equal(here.server.opened, opened);
 });
 
+test("what a tab stored as its last and failed is in the outbox of the others", async () => {
+  const here = world();
+  const tabs = [open(here), open(here), open(here)];
+  await here.sim.run(100);
+  const last = tabs.find(({ client }) => client.connectionState().role === "follower");
+
+  last?.client.mutation("list:append", { id: 1, fails: true }).catch(() => {});
+  last?.page.kill();
+  await here.sim.run(1000);
+
+  for (const { client } of tabs.filter((tab) => tab !== last)) {
+    assert.deepEqual(
+      client.outbox().map(({ state }) => state),
+      ["failed"],
+    );
+  }
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);
