@@ -157,8 +157,9 @@ export class Scope {
     this.#stopBeat();
     this.#stopBeat = this.#options.env.after(() => {
       this.#outbox.beat().catch(() => {});
-      // Tabs that have no locks say nothing to each other.
-      this.refresh().catch(() => {});
+      // Tabs that have no locks say nothing to each other. What another one has just stored shows
+      // when it is done: should that tab stop now, its effect would be shown twice.
+      this.refresh(false).catch(() => {});
       this.#beat();
     }, BEAT_MS);
   }
@@ -398,11 +399,12 @@ export class Scope {
 
   // --- The outbox ---
 
-  /** Reads anew what is in the outbox. */
-  async refresh() {
+  /** Reads anew what is in the outbox. @param {boolean} [isAll] false: only what has left it */
+  async refresh(isAll = true) {
     const gone = new Map(this.entries.map((entry) => [entry.key, entry]));
     for (const entry of await this.#outbox.list()) {
       gone.delete(entry.key);
+      if (!isAll) continue;
       this.#onStored(entry);
       if (entry.failure) this.#unsent.onFailed(entry.requestId, entry.failure);
     }
