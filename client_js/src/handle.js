@@ -35,6 +35,8 @@ import { callAll, ParleyError } from "./errors.js";
 
 /** One mutation that this tab made. */
 export class Write {
+  /** @type {OutboxEntry | null} as it was stored */
+  entry = null;
   /** @type {WriteState} */
   #state = "storing";
   /** @type {Set<() => void>} */

@@ -17,7 +17,7 @@ const REMEMBERED = 256;
 /** @type {Failure} */
 const UNKNOWN = {
   code: "OutcomeUnknown",
-  message: "This write left the outbox while this page was not heard of: it was done or discarded",
+  message: "It is not known whether this was done or discarded: look",
 };
 
 /** @typedef {{value: Value} | {failure: Failure} | null} Outcome null: not known, or nobody's concern */
@@ -88,7 +88,10 @@ export class Unsent {
     this.#entries.set(requestId, entry);
     this.#showEntry(entry);
     this.#shown(this.#options.view.orderLayer(key, requestId));
-    write?.onEntry(state);
+    if (write) {
+      write.entry = entry;
+      write.onEntry(state);
+    }
     if (outcome) this.onFailed(requestId, outcome.failure);
     this.#options.onChange();
   }

@@ -214,6 +214,27 @@ test("what a tab stored as its last and failed is in the outbox of the others", 
   }
 });
 
+test("what another tab sent while an account was left here is known when it is back", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  for (const { client } of [one, two]) client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  for (const { page } of [one, two]) page.network(false);
+  const write = one.client.mutation("list:append", { id: 1 });
+  await here.sim.run(100);
+  one.client.clearAuth();
+  await here.sim.run(100);
+  for (const { page } of [one, two]) page.network(true);
+  await here.sim.run(5000);
+  assert.deepEqual(here.server.model.runs, [1]);
+  assert.equal(write.state, "stored");
+
+  one.client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(5000);
+
+  assert.equal(write.state, "committed");
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);
