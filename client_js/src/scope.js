@@ -83,10 +83,7 @@ export class Scope {
     const { now, uuid } = env;
     const outbox = await Outbox.open(store, { account, now, uuid, hasLocks: isShared });
     const scope = new Scope(options, outbox, isShared);
-    // What this tab wrote here before may have been done meanwhile: the leader knows.
-    for (const { entry, isSettled } of options.writes.values()) {
-      if (!isSettled && entry?.sessionId === outbox.sessionId) scope.#unsent.onStored(entry);
-    }
+    if (isShared) scope.#unsent.resume(account, outbox.sessionId);
     await scope.refresh();
     return scope;
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** @import {Failure, OptimisticUpdate, OutboxEntry, QueryToken, Value} from "./types.js" */
+/** @import {Account, Failure, OptimisticUpdate, OutboxEntry, QueryToken, Value} from "./types.js" */
 /** @import {Write} from "./handle.js" */
 /** @import {View} from "./view.js" */
 
@@ -41,6 +41,21 @@ export class Unsent {
   /** @param {UnsentOptions} options */
   constructor(options) {
     this.#options = options;
+  }
+
+  /**
+   * Waits anew for what this tab wrote before it left the account: it may be done, as the leader
+   * knows; or its database was removed.
+   *
+   * @param {Account} account
+   * @param {string} sessionId of its outbox now
+   */
+  resume(account, sessionId) {
+    for (const write of this.#options.writes.values()) {
+      const { entry } = write;
+      if (entry?.sessionId === sessionId) this.onStored(entry);
+      else if (entry?.user === account) write.fail(fromFailure(UNKNOWN));
+    }
   }
 
   /** All entries, in order. */

@@ -235,6 +235,24 @@ test("what another tab sent while an account was left here is known when it is b
   assert.equal(write.state, "committed");
 });
 
+test("a write that another tab's logout removed ends, with what is known of it", async () => {
+  const here = world();
+  const [one, two] = [open(here), open(here)];
+  for (const { client } of [one, two]) client.setAuth(async () => tokenOf("alice"));
+  await here.sim.run(100);
+  for (const { page } of [one, two]) page.network(false);
+  const write = one.client.mutation("list:append", { id: 1 });
+  const end = assert.rejects(write, { code: "OutcomeUnknown" });
+  await here.sim.run(100);
+
+  const leaving = two.client.logout({ discardUnsent: true });
+  await here.sim.run(5000);
+  await leaving;
+
+  assert.equal(write.state, "failed");
+  await end;
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);
