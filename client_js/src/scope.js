@@ -400,13 +400,12 @@ export class Scope {
 
   // --- The outbox ---
 
-  /** Reads anew what is in the outbox. @param {boolean} [isAll] false: only what has left it */
+  /** Reads anew what is in the outbox. @param {boolean} [isAll] false: not what is new */
   async refresh(isAll = true) {
     const gone = new Map(this.entries.map((entry) => [entry.key, entry]));
     for (const entry of await this.#outbox.list()) {
       gone.delete(entry.key);
-      if (!isAll) continue;
-      this.#onStored(entry);
+      if (isAll) this.#onStored(entry);
       if (entry.failure) this.#unsent.onFailed(entry.requestId, entry.failure);
     }
     // What this session waits for, its leader tells. Of the rest nobody may have told this tab.

@@ -253,6 +253,24 @@ test("a write that another tab's logout removed ends, with what is known of it",
   await end;
 });
 
+test("without locks, a write of another tab that failed is not shown as if it were to be sent", async () => {
+  const here = world();
+  const one = open(here, { tabs: false });
+  await here.sim.run(100);
+  one.page.network(false);
+  one.client.mutation("list:append", { id: 1, fails: true }).catch(() => {});
+  await here.sim.run(100);
+  const two = open(here, { tabs: false });
+  await here.sim.run(100);
+  assert.deepEqual(two.last()?.value, [1]);
+
+  one.page.network(true);
+  await here.sim.run(30_000);
+
+  assert.deepEqual(two.last(), { value: [], isStale: false });
+  assert.equal(two.client.connectionState().failed, 1);
+});
+
 test("who becomes a guest stays one when the former account's token expires", async () => {
   const here = world();
   const tab = open(here);
