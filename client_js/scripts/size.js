@@ -10,7 +10,7 @@
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const LIMITS = { "src/index.js": 24_000, "src/react.js": 3_000 };
+const LIMITS = { "src/index.js": 25_000, "src/react.js": 3_000 };
 
 /** @type {string[]} */
 let counted = [];

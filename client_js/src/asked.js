@@ -1,6 +1,7 @@
 /**
- * The actions that one tab waits for. Each is sent at most once: what was sent when its connection
- * or its leader was lost fails, for nobody knows whether it ran.
+ * The actions that one tab waits for. Each is run at most once: a leader asks before it sends one,
+ * and is told to run it by a tab that has told nobody before. What somebody was told to run when
+ * the connection or the leader is lost fails, for nobody knows whether it ran.
  *
  * @module
  */
@@ -16,7 +17,7 @@ import { LOST } from "./sync/connection.js";
 let nextId = 0;
 
 export class Asked {
-  /** @type {Map<number, {act: Act, isSent: boolean, resolve: (value: any) => void, reject: (error: Error) => void}>} */
+  /** @type {Map<number, {act: Act, isTaken: boolean, resolve: (value: any) => void, reject: (error: Error) => void}>} */
   #asked = new Map();
 
   get size() {
@@ -31,23 +32,32 @@ export class Asked {
   ask(path, args) {
     const act = { id: nextId++, path, args };
     const result = new Promise((resolve, reject) => {
-      this.#asked.set(act.id, { act, isSent: false, resolve, reject });
+      this.#asked.set(act.id, { act, isTaken: false, resolve, reject });
     });
     return { act, result };
   }
 
-  /** Another leader has come. @returns {Act[]} what it is to send */
-  handOver() {
-    for (const [id, { isSent }] of this.#asked) if (isSent) this.onActed(id, LOST);
-    return [...this.#asked.values()].map(({ act }) => act);
+  /** @returns {Act[]} what nobody was told to run */
+  get waiting() {
+    return [...this.#asked.values()].flatMap(({ act, isTaken }) => (isTaken ? [] : [act]));
   }
 
-  /** @param {Iterable<number>} ids all, when this tab will not hear which */
-  onSent(ids = this.#asked.keys()) {
-    for (const id of ids) {
-      const asked = this.#asked.get(id);
-      if (asked) asked.isSent = true;
-    }
+  /**
+   * A leader asks whether it may run an action.
+   *
+   * @param {number} id
+   * @returns {boolean} for one leader only, and once
+   */
+  take(id) {
+    const asked = this.#asked.get(id);
+    if (!asked || asked.isTaken) return false;
+    asked.isTaken = true;
+    return true;
+  }
+
+  /** The leader that was told to run some is lost. */
+  lose() {
+    for (const [id, { isTaken }] of this.#asked) if (isTaken) this.onActed(id, LOST);
   }
 
   /** @param {number} id @param {Result} result */

@@ -24,7 +24,7 @@ const SYNC_PATH = "/api/1.48.0/sync?parley=1";
 const LINGER_MS = 50;
 const REOPEN_MS = 1000;
 
-const KEEPS_NOTHING = "Nothing is kept on this device:";
+const KEEPS_NOTHING = "Nothing can be kept on this device, only until the page is closed:";
 
 /**
  * @typedef {object} CurrentOptions

@@ -12,6 +12,8 @@
  * - A tab gets every change whole, its own queries' part of it. One that comes with results from
  *   a former leader gets nothing until all its queries are here and not older: a part would mix
  *   two points in time.
+ * - An action is sent when there is a connection and its tab, asked anew, says so: it may have given
+ *   it to another leader, of which one that stood still hears late.
  * - Changes are handed to the tabs before their mutations leave the outbox: a leader that dies in
  *   between has them sent again, which the server knows.
  *
@@ -44,6 +46,7 @@ const NOTHING_SEEN = { ts: 0n, incarnation: null };
  * @property {string | null} incarnation
  * @property {boolean} isSynced whether it gets changes; not before it had all at once
  * @property {number[] | null} unknown what it waits for and nobody knows; null: not looked up yet
+ * @property {Map<number, Act>} acts what it wants run, and was not yet told to
  * @property {() => void} stopWatch
  */
 
@@ -196,7 +199,8 @@ export class Lead {
     else if (!member) return;
     else if (message.type === "watch") this.#watch(tab, member, message.query);
     else if (message.type === "unwatch") this.#unwatch(tab, member, message.token);
-    else this.#act(tab, message.act);
+    else if (message.type === "act") this.#ask(tab, member, message.act);
+    else this.#act(tab, member, message.id);
   }
 
   /** @param {Join} message */
@@ -210,6 +214,7 @@ export class Lead {
       incarnation,
       isSynced: false,
       unknown: waiting.length > 0 ? null : [],
+      acts: new Map(),
       stopWatch: this.#options.tabs.watch(tab, () => this.#leave(tab)),
     };
     this.#members.set(tab, member);
@@ -217,8 +222,8 @@ export class Lead {
     for (const token of former?.tokens ?? []) {
       if (!member.tokens.has(token)) this.#unwatch(tab, member, token);
     }
-    for (const act of actions) this.#act(tab, act);
     this.#tell(tab, { type: "line", line: this.#line });
+    for (const act of actions) this.#ask(tab, member, act);
     const isSameLife = this.#running?.session.snapshot([]).incarnation === incarnation;
     if (isSameLife) this.#run((session) => session.observe(ts));
     if (waiting.length > 0) this.#lookUp(tab, member, waiting);
@@ -278,8 +283,18 @@ export class Lead {
     this.#run((session) => session.unsubscribe(token));
   }
 
-  /** @param {string} tab @param {Act} act */
-  #act(tab, { id, path, args }) {
+  /** @param {string} tab @param {Member} member @param {Act} act */
+  #ask(tab, { acts }, act) {
+    acts.set(act.id, act);
+    if (this.#line.connected) this.#tell(tab, { type: "mayRun", id: act.id });
+  }
+
+  /** @param {string} tab @param {Member} member @param {number} id */
+  #act(tab, { acts }, id) {
+    const act = acts.get(id);
+    acts.delete(id);
+    if (!act) return;
+    const { path, args } = act;
     const requestId = this.#nextAction++;
     this.#actions.set(requestId, { tab, id });
     this.#run((session) => session.act({ requestId, path, args }));
@@ -301,7 +316,7 @@ export class Lead {
     const toSend = new Set(await outbox.sent(ids).catch(() => ids));
     if (this.#isStopped || entries.length === 0) return;
     this.#lastRead = entries.at(-1)?.requestId ?? this.#lastRead;
-    this.#tellAll({ type: "sent", requestIds: [...toSend], actions: [] });
+    this.#tellAll({ type: "sent", requestIds: [...toSend] });
     for (const entry of entries) {
       if (toSend.has(entry.requestId)) this.#run((session) => session.mutate(entry));
     }
@@ -312,8 +327,6 @@ export class Lead {
     switch (news.type) {
       case "change":
         return this.#onChange(news.change);
-      case "sent":
-        return this.#onSent(news.requestId);
       case "failed":
         return void this.#onFailed(news.requestId, news.failure);
       case "acted": {
@@ -334,11 +347,15 @@ export class Lead {
 
   /** @param {Extract<News, {type: "phase"}>} news */
   #onPhase({ connected, reason, retryAt, connectionCount, retries }) {
+    const isNew = connected && !this.#line.connected;
     const hasConnected = this.#line.hasConnected || connected;
     // All is well again: what was said to be wrong is over.
     const broken = connected && retries === 0 ? null : this.#line.broken;
     this.#setLine({ connected, hasConnected, connectionCount, retries, reason, retryAt, broken });
     if (!connected) return;
+    for (const [tab, { acts }] of isNew ? this.#members : []) {
+      for (const id of acts.keys()) this.#tell(tab, { type: "mayRun", id });
+    }
     // A device that was away for days has writes that may not be sent any more.
     const { outbox } = this.#options;
     const telling = outbox.expire().then((expired) => {
@@ -399,12 +416,6 @@ export class Lead {
   #tellResults(tab, tokens) {
     const change = this.#running?.session.snapshot(tokens);
     if (change && change.ts > 0n) this.#tell(tab, { type: "change", change });
-  }
-
-  /** @param {number} requestId */
-  #onSent(requestId) {
-    const asker = this.#actions.get(requestId);
-    if (asker) this.#tell(asker.tab, { type: "sent", requestIds: [], actions: [asker.id] });
   }
 
   /** @param {number} requestId @param {Failure} failure */

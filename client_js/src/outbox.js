@@ -203,7 +203,7 @@ export class Outbox {
     return this.#write(async (tx) => {
       const entry = await this.#byKey(tx, key);
       if (entry?.state !== "failed") {
-        throw new ParleyError("NotFailed", "This has not failed");
+        throw new ParleyError("NotFailed", "Only a write that failed can be tried again");
       }
       await tx.delete("outbox", entry.requestId);
       return this.#add(tx, { key: newId(), path: entry.path, args: entry.args });
@@ -221,7 +221,7 @@ export class Outbox {
     return this.#write(async (tx) => {
       const entry = await this.#byKey(tx, key);
       if (entry?.state === "sent") {
-        throw new ParleyError("AlreadySent", "This was sent already");
+        throw new ParleyError("AlreadySent", "This was sent already: it cannot be discarded");
       }
       if (entry) await tx.delete("outbox", entry.requestId);
       return entry ?? null;

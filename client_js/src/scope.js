@@ -168,8 +168,6 @@ export class Scope {
   #leave() {
     this.#stopBeat();
     if (this.#tabs.isAlone) this.#outbox.release().catch(() => {});
-    // What another leader has got it may send from now on, and this tab does not hear of it.
-    if (this.#tabs.leader && !this.#tabs.isLeader) this.#asked.onSent();
     this.#tabs.stop();
   }
 
@@ -329,15 +327,19 @@ export class Scope {
       this.#lead.setNeedsAuth(this.#needsAuth);
       this.#lead.start();
     }
-    if (this.#tabs.leader) this.#joinLeader(this.#asked.handOver());
+    if (this.#tabs.leader) {
+      this.#asked.lose();
+      this.#joinLeader();
+    }
     onChange();
   }
 
-  /** Tells the leader all that this tab watches and waits for. @param {Act[]} actions */
-  #joinLeader(actions) {
+  /** Tells the leader all that this tab watches and waits for. */
+  #joinLeader() {
     const { ts, incarnation } = this.view;
     const { queries } = this.#shown;
     const waiting = this.#unsent.waiting;
+    const actions = this.#asked.waiting;
     const tab = this.#tabs.id;
     this.#toLeader({ type: "join", tab, queries, ts, incarnation, waiting, actions });
     // What other tabs wrote while this one had no ears.
@@ -363,7 +365,10 @@ export class Scope {
       case "settled":
         return this.#onSettled(message.done, message.unknown);
       case "sent":
-        return this.#onSent(message.requestIds, message.actions);
+        return this.#unsent.onSent(message.requestIds);
+      case "mayRun":
+        if (!this.#asked.take(message.id)) return;
+        return this.#toLeader({ type: "run", tab: this.#tabs.id, id: message.id });
       case "acted":
         return this.#onActed(message.id, message.result);
       case "line":
@@ -394,7 +399,7 @@ export class Scope {
       if (this.#tabs.leader && !this.#tabs.isLeader && this.#token) this.#tabs.take();
     }
     // While it could not read along, another one may have sent what this tab waits for.
-    if (isBack && this.#unsent.waiting.length > 0) this.#joinLeader([]);
+    if (isBack && this.#unsent.waiting.length > 0) this.#joinLeader();
     this.#options.onChange();
   }
 
@@ -437,12 +442,6 @@ export class Scope {
   #onSettled(done, unknown) {
     this.#shown.complete(done);
     this.#unsent.onUnknown(unknown);
-  }
-
-  /** @param {number[]} requestIds @param {number[]} actions */
-  #onSent(requestIds, actions) {
-    this.#asked.onSent(actions);
-    this.#unsent.onSent(requestIds);
   }
 
   /** @param {number} id @param {Result} result */

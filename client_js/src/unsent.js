@@ -17,7 +17,7 @@ const REMEMBERED = 256;
 /** @type {Failure} */
 const UNKNOWN = {
   code: "OutcomeUnknown",
-  message: "It is not known whether this was done or discarded: look",
+  message: "This write left the outbox while this page was not heard of: it was done or discarded",
 };
 
 /** @typedef {{value: Value} | {failure: Failure} | null} Outcome null: not known, or nobody's concern */

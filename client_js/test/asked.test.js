@@ -16,14 +16,19 @@ test("an answer ends what asked for it, once", async () => {
   assert.equal(asked.size, 0);
 });
 
-test("the next leader gets what was never sent; what was sent fails", async () => {
+test("one leader may run an action, once; it fails when that one is lost", async () => {
   const asked = new Asked();
-  const sent = asked.ask("a:b", {});
+  const taken = asked.ask("a:b", {});
   const waiting = asked.ask("a:c", {});
-  asked.onSent([sent.act.id]);
+  assert.equal(asked.take(taken.act.id), true);
+  assert.equal(asked.take(taken.act.id), false);
 
-  assert.deepEqual(asked.handOver(), [waiting.act]);
-  await assert.rejects(sent.result, { code: "ConnectionLost" });
+  assert.deepEqual(asked.waiting, [waiting.act]);
+  asked.lose();
+
+  await assert.rejects(taken.result, { code: "ConnectionLost" });
+  assert.deepEqual(asked.waiting, [waiting.act]);
+  assert.equal(asked.take(taken.act.id), false);
 });
 
 test("who leaves the account waits for nothing", async () => {

@@ -153,7 +153,7 @@ test("while nobody is known nothing is sent, and nothing is marked as sent", asy
   assert.deepEqual(server.model.runs, [1]);
 });
 
-test("an action's answer goes to the tab that asked, after the news that it was sent", async () => {
+test("an action runs when its tab, asked anew, says so; the answer goes to that tab", async () => {
   const { sim, server, lead, join, got } = await open();
   join("a");
   join("b");
@@ -161,13 +161,33 @@ test("an action's answer goes to the tab that asked, after the news that it was 
 
   lead.receive({ type: "act", tab: "b", act: { id: 4, path: "x:y", args: { id: 8 } } });
   await sim.run(100);
+  assert.deepEqual(got("b", "mayRun"), [{ type: "mayRun", id: 4 }]);
+  assert.deepEqual(server.acted, []);
+
+  for (const tab of ["a", "b", "b"]) lead.receive({ type: "run", tab, id: 4 });
+  await sim.run(100);
 
   assert.deepEqual(server.acted, [8]);
-  assert.deepEqual(got("b", "sent").at(-1).actions, [4]);
   assert.deepEqual(got("b", "acted"), [
     { type: "acted", id: 4, result: { status: "success", value: 8 } },
   ]);
   assert.deepEqual(got("a", "acted"), []);
+});
+
+test("a tab is asked for its action when there is a connection", async () => {
+  const { sim, server, page, lead, join, got } = await open();
+  page.network(false);
+  join("a", { actions: [{ id: 4, path: "x:y", args: { id: 8 } }] });
+  await sim.run(100);
+  assert.deepEqual(got("a", "mayRun"), []);
+
+  page.network(true);
+  await sim.run(5000);
+  assert.deepEqual(got("a", "mayRun"), [{ type: "mayRun", id: 4 }]);
+  lead.receive({ type: "run", tab: "a", id: 4 });
+  await sim.run(100);
+
+  assert.deepEqual(server.acted, [8]);
 });
 
 test("stopped, it has no socket and no timer, and has kept what it knew", async () => {

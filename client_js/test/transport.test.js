@@ -106,14 +106,14 @@ test("what is asked for while something is told is done after it", () => {
     /** @type {Session} */ (/** @type {unknown} */ ({})),
     ({ type }) => {
       log.push(type);
-      if (type === "sent") reentrant.run([{ type: "broken", message: "" }]);
+      if (type === "acted") reentrant.run([{ type: "broken", message: "" }]);
     },
   );
 
   run.call(reentrant, [
-    { type: "sent", requestId: 1 },
+    { type: "acted", requestId: 1, result: { status: "success", value: 1 } },
     { type: "failed", requestId: 2, failure: { message: "" } },
   ]);
 
-  assert.deepEqual(log, ["sent", "failed", "broken"]);
+  assert.deepEqual(log, ["acted", "failed", "broken"]);
 });

@@ -44,7 +44,6 @@ export const ZERO = { querySet: 0, identity: 0, ts: 0n };
  * `send`          send a text
  * `timer`         call `tick` at this time instead of at any former one; null: never
  * `change`        a step of time for all tabs
- * `sent`          this mutation or action was handed to a socket for the first time
  * `failed`        this mutation failed for good
  * `acted`         what came of this action
  * `authRejected`  the server took not, or no longer, the token; nothing is sent before `setToken`
@@ -55,7 +54,6 @@ export const ZERO = { querySet: 0, identity: 0, ts: 0n };
  * @typedef {{type: "open"} | {type: "close"} | {type: "send", text: string}
  *   | {type: "timer", at: number | null}
  *   | {type: "change", change: Change}
- *   | {type: "sent", requestId: number}
  *   | {type: "failed", requestId: number, failure: Failure}
  *   | {type: "acted", requestId: number, result: Result}
  *   | {type: "authRejected", error: string, attempted: boolean, baseVersion: number}
@@ -151,10 +149,7 @@ export function flush(s) {
   }
   const announcement = s.queries.announce();
   if (announcement !== null) send(s, announcement);
-  for (const { requestId, text, isFirst } of s.requests.send()) {
-    send(s, text);
-    if (isFirst) s.effects.push({ type: "sent", requestId });
-  }
+  for (const { text } of s.requests.send()) send(s, text);
 }
 
 /** @param {Core} s */

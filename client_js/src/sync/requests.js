@@ -26,7 +26,6 @@ const WINDOW = 500;
  * @property {string} path
  * @property {Json} args
  * @property {boolean} isSent on this connection
- * @property {boolean} wasSent on any
  * @property {{value: Value, ts: bigint} | null} outcome of a mutation that was answered
  */
 
@@ -51,14 +50,14 @@ export class Requests {
   add(type, call) {
     if (this.#requests.has(call.requestId)) return;
     const { requestId, path, args } = call;
-    const fields = { isSent: false, wasSent: false, outcome: null };
+    const fields = { isSent: false, outcome: null };
     this.#requests.set(requestId, { type, requestId, path, args, ...fields });
   }
 
   /**
    * Returns what may be sent now, and takes it as sent.
    *
-   * @returns {{requestId: number, text: string, isFirst: boolean}[]} `isFirst`: never sent before
+   * @returns {{requestId: number, text: string}[]}
    */
   send() {
     let open = 0;
@@ -70,10 +69,9 @@ export class Requests {
       if (!one.isSent) sendable.push(one);
     }
     return sendable.map((one) => {
-      const { type, requestId, path, args, wasSent } = one;
+      const { type, requestId, path, args } = one;
       one.isSent = true;
-      one.wasSent = true;
-      return { requestId, text: request(type, requestId, path, args), isFirst: !wasSent };
+      return { requestId, text: request(type, requestId, path, args) };
     });
   }
 

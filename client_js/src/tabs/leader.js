@@ -168,7 +168,7 @@ export class Tabs {
   #listen(name) {
     const channel = /** @type {Channel} */ (this.#env.openChannel?.(name));
     channel.onmessage = ({ data }) => {
-      if (this.#channels.includes(channel)) this.#hear(data, name !== this.#name);
+      if (this.#channels.includes(channel)) this.#hear(data);
     };
     this.#channels.push(channel);
   }
@@ -275,8 +275,8 @@ export class Tabs {
     this.#setProbe(this.#env.after(() => this.probe(), NEXT_PROBE_MS));
   }
 
-  /** @param {Finding | Message} message @param {boolean} isOwn on this tab's own channel */
-  #hear(message, isOwn) {
+  /** @param {Finding | Message} message */
+  #hear(message) {
     switch (message.type) {
       case "who":
         if (!this.isLeader) return;
@@ -291,11 +291,7 @@ export class Tabs {
       default:
         if ("leader" in message && message.leader !== this.leader) return;
         // What is for the leader says from which tab it is, and is heard by all.
-        if ("tab" in message && !this.isLeader) return;
-        // One that stood still hears of its successor after this, and before this comes back to it:
-        // an action may have been handed over meanwhile.
-        if (message.type === "act" && !isOwn) this.#postTo(this.id, message);
-        else this.#events.onMessage(message);
+        if (!("tab" in message) || this.isLeader) this.#events.onMessage(message);
     }
   }
 

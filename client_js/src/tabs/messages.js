@@ -34,12 +34,13 @@
  * @property {bigint} ts what its results are true at; 0 when it has none
  * @property {string | null} incarnation
  * @property {number[]} waiting request ids that it knows as unsent or under way
- * @property {Act[]} actions that were never sent
+ * @property {Act[]} actions that nobody was told to run
  *
  * @typedef {Join
  *   | {type: "watch", tab: string, query: QueryCall}
  *   | {type: "unwatch", tab: string, token: QueryToken}
- *   | {type: "act", tab: string, act: Act}} ToLeader
+ *   | {type: "act", tab: string, act: Act}
+ *   | {type: "run", tab: string, id: number}} ToLeader
  */
 
 /**
@@ -57,12 +58,13 @@
  */
 
 /**
- * What a leader says to a tab. `settled` is what became of mutations, beside the results: done
+ * What a leader says to a tab. `mayRun` asks for `run`, without which no action is sent. `settled` is what became of mutations, beside the results: done
  * ones count when the tab has results at their ts; `unknown` are in the outbox no more, and it is
  * not known why.
  * @typedef {{type: "change", change: Change}
  *   | {type: "settled", done: Completion[], unknown: number[]}
- *   | {type: "sent", requestIds: number[], actions: number[]}
+ *   | {type: "sent", requestIds: number[]}
+ *   | {type: "mayRun", id: number}
  *   | {type: "acted", id: number, result: Result}
  *   | {type: "line", line: Line}} ToTab
  */

@@ -94,8 +94,8 @@ const WANTED = {
     "setToken, new": "live: send",
     holdForToken: "paused:",
     subscribe: "live: send",
-    mutate: "live: send sent",
-    act: "live: send sent",
+    mutate: "live: send",
+    act: "live: send",
     "observe, newer": "waiting: close timer phase",
   },
   paused: {
