@@ -19,6 +19,8 @@ class World {
   tabs = [];
   /** @type {Made[]} */
   made = [];
+  /** @type {{page: SimTab, end: unknown}[]} actions; their ids are their places */
+  acts = [];
   isOnline = true;
 
   open() {
@@ -53,18 +55,35 @@ class World {
     this.made.push(made);
   }
 
+  /** @param {number} tab */
+  act(tab) {
+    const { page, client } = /** @type {World["tabs"][0]} */ (this.tabs[tab]);
+    /** @type {World["acts"][0]} */
+    const act = { page, end: null };
+    client.action("x:y", { id: this.acts.push(act) - 1 }).then(
+      (value) => {
+        act.end = value;
+      },
+      (error) => {
+        act.end = error.code;
+      },
+    );
+  }
+
   /** @param {number} tab @param {string} what */
   happen(tab, what) {
     const { page } = this.tabs[tab] ?? {};
     if (!page || page.isDead) return;
-    const isAwake = !page.isFrozen;
-    if (what === "write" && isAwake && page.isVisible) this.write(tab);
     if (what === "kill") page.kill();
     if (what === "freeze") page.freeze();
     if (what === "thaw") page.thaw();
-    if (what === "hide" && isAwake && page.isVisible) page.page("hide");
-    if (what === "show" && isAwake && !page.isVisible) page.page("show");
-    if (what === "look" && isAwake && page.isVisible) page.page("visible");
+    if (page.isFrozen) return;
+    if (what === "show" && !page.isVisible) return page.page("show");
+    if (!page.isVisible) return;
+    if (what === "write") this.write(tab);
+    if (what === "act") this.act(tab);
+    if (what === "hide") page.page("hide");
+    if (what === "look") page.page("visible");
   }
 
   /** @param {{tab: number, what: string, ms: number, turns: number}} step */
@@ -111,7 +130,7 @@ class World {
 const step = fc.record({
   tab: fc.nat(3),
   what: fc.oneof(
-    { weight: 6, arbitrary: fc.constant("write") },
+    { weight: 6, arbitrary: fc.constantFrom("write", "write", "act") },
     { weight: 4, arbitrary: fc.constantFrom("freeze", "thaw", "hide", "show", "look", "open") },
     { weight: 3, arbitrary: fc.constantFrom("kill", "network", "drop", "elsewhere") },
   ),
@@ -138,11 +157,16 @@ async function play(steps) {
 
 /** @param {World} world */
 function check(world) {
-  const { server, made, tabs } = world;
+  const { server, made, acts, tabs } = world;
   const { runs } = server.model;
   assert.deepEqual(runs, [...new Set(runs)], "something was done twice");
   const live = made.filter(({ page }) => !page.isDead && !page.isFrozen);
   for (const { id, end } of live) assert.equal(end, id, `handle ${id}`);
+  assert.deepEqual(server.acted, [...new Set(server.acted)], "an action ran twice");
+  for (const [id, { page, end }] of acts.entries()) {
+    if (page.isDead || page.isFrozen) continue;
+    if (end !== "ConnectionLost") assert.equal(end, id, `action ${id}`);
+  }
   const durable = made.filter(({ handle }) => handle.state !== "storing");
   for (const { id } of durable) assert.ok(runs.includes(id), `${id} was stored, and lost`);
   for (const tab of tabs.keys()) {
@@ -161,7 +185,7 @@ function check(world) {
   }
 }
 
-test("whatever happens to tabs and the network: each write once, in order, shown without a step back, every handle kept", async () => {
+test("whatever happens to tabs and the network: each write once, in order, shown without a step back, every handle kept, no action twice", async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 25 }), play), {
     numRuns: Number(process.env.RUNS ?? 30),
     endOnFailure: false,
