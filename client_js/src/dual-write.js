@@ -101,6 +101,8 @@ class Link {
   #read = new WeakMap();
   /** Writes under way, by conversation. @type {Map<string, number>} */
   #writing = new Map();
+  /** What was true before notes whose writes failed. @type {WeakMap<Note, Note | undefined>} */
+  #undone = new WeakMap();
   /** @type {Set<string>} */
   #reported = new Set();
   /** @type {Remote[] | null} */
@@ -231,7 +233,7 @@ class Link {
     const before = this.#notes.get(id);
     const { calls, note } = callsFor(local, former, before);
     this.#notes.set(id, note);
-    return calls.map(({ path, args }) => this.#write(id, path, args, before));
+    return calls.map(({ path, args }) => this.#write(id, path, args, { before, after: note }));
   }
 
   /** @param {Map<string, Local>} before */
@@ -245,9 +247,9 @@ class Link {
       return [];
     }
     return removed.map((id) => {
-      const note = this.#notes.get(id);
+      const before = this.#notes.get(id);
       this.#notes.delete(id);
-      return this.#write(id, "conversations:remove", { conversationId: id }, note);
+      return this.#write(id, "conversations:remove", { conversationId: id }, { before });
     });
   }
 
@@ -255,14 +257,15 @@ class Link {
    * @param {string} id of the conversation
    * @param {string} path
    * @param {Record<string, unknown>} args
-   * @param {Note | undefined} before what is true again if it fails: the next change tries again
+   * @param {{before: Note | undefined, after?: Note}} notes `before` is true again if it fails: the
+   *   next change tries again
    */
-  #write(id, path, args, before) {
+  #write(id, path, args, { before, after }) {
     this.#writing.set(id, (this.#writing.get(id) ?? 0) + 1);
     const handle = this.#client.mutation(path, args);
     const settled = handle.catch((error) => {
-      if (before) this.#notes.set(id, before);
-      else this.#notes.delete(id);
+      if (after) this.#undone.set(after, before);
+      this.#restore(id, before);
       this.#report({ conversation: id, field: path, reason: error.message });
       return isRefusal(error) ? handle.discard() : undefined;
     });
@@ -274,6 +277,18 @@ class Link {
         this.#now();
       });
     return handle.stored.catch(() => {});
+  }
+
+  /**
+   * @param {string} id of the conversation
+   * @param {Note | undefined} note
+   */
+  #restore(id, note) {
+    // It may come from a write that failed too: what that would have written is not on the server.
+    let last = note;
+    while (last && this.#undone.has(last)) last = this.#undone.get(last);
+    if (last) this.#notes.set(id, last);
+    else this.#notes.delete(id);
   }
 
   // --- From the server to the store ---

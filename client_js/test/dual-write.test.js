@@ -309,6 +309,28 @@ test("what the server refuses is reported, stays in the store, and is tried agai
   assert.deepEqual(onServer(model), { A: ["big"], B: [] });
 });
 
+test("what is refused one after the other all stays in the store", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  await settle(app);
+  app.device.isOnline = false;
+  for (const content of ["one", "two", "three"]) {
+    app.say("A", content);
+    await settle(app);
+  }
+  model.refuse = (path) => (path === "conversations:importMessages" ? "too large" : undefined);
+
+  app.device.reconnect();
+  await settle(app);
+
+  assert.deepEqual(app.seen, { A: ["one", "two", "three"] });
+  model.refuse = () => undefined;
+  app.change("A", () => ({ isPinned: true }));
+  await settle(app);
+  assert.deepEqual(onServer(model), { A: ["one", "two", "three"] });
+});
+
 test("old conversations are looked up when they move, all of them, few at a time", async () => {
   const model = new ChatModel();
   const ids = Array.from({ length: 60 }, (_, n) =>
