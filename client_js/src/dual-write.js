@@ -10,8 +10,8 @@
  * it, and nothing goes round in circles.
  *
  * Never taken for a wish to delete: a conversation that is missing when the page opens, and a store
- * of several that is emptied at once, as apps do when somebody signs out. A list that the server gives to
- * nobody in particular removes nothing here.
+ * of several that is emptied at once, or filled with others, as apps do when somebody signs out. A
+ * list that the server gives to nobody in particular removes nothing here.
  *
  * @module
  */
@@ -149,6 +149,7 @@ class Link {
     if (this.#isStopped) return;
     const before = this.#locals;
     this.#locals = this.#readStore();
+    if (this.#isEmptied(before)) return;
     const writes = [...this.#locals.values()].flatMap((local) => {
       const former = before.get(local.conversation.id);
       return local === former ? [] : this.#push(local, former);
@@ -236,16 +237,25 @@ class Link {
     return calls.map(({ path, args }) => this.#write(id, path, args, { before, after: note }));
   }
 
+  /**
+   * Ends it if nothing is left of several conversations: then nobody wished to delete them, nor is
+   * what is there instead known to be this account's.
+   *
+   * @param {Map<string, Local>} before
+   */
+  #isEmptied(before) {
+    const isLeft = before.size < 2 || [...before.keys()].some((id) => this.#locals.has(id));
+    if (isLeft || this.#options.mayRemoveAll) return false;
+    const reason = "the store was emptied at once: on the server all stays";
+    this.#report({ conversation: "", field: "", reason });
+    // Nor is it filled again while this page is open.
+    this.stop();
+    return true;
+  }
+
   /** @param {Map<string, Local>} before */
   #pushRemovals(before) {
     const removed = [...before.keys()].filter((id) => !this.#locals.has(id) && this.#notes.has(id));
-    if (this.#locals.size === 0 && removed.length > 1 && !this.#options.mayRemoveAll) {
-      const reason = "the store was emptied at once: on the server all stays";
-      this.#report({ conversation: "", field: "", reason });
-      // Nor is it filled again while this page is open.
-      this.stop();
-      return [];
-    }
     return removed.map((id) => {
       const before = this.#notes.get(id);
       this.#notes.delete(id);

@@ -215,6 +215,20 @@ test("a store that is emptied at once deletes nothing, unless that is what the a
   }
 });
 
+test("a store whose conversations are all replaced deletes nothing, and gives the others to nobody", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  for (const title of ["A", "B"]) app.create(title);
+  await settle(app);
+
+  const times = { createdAt: new Date(), updatedAt: new Date() };
+  app.store.setState({ conversations: [{ id: "conv-1", title: "New", messages: [], ...times }] });
+  await settle(app);
+
+  assert.deepEqual(onServer(model), { A: [], B: [] });
+  assert.equal(app.problems.length, 1);
+});
+
 test("an empty list that is nobody's removes nothing", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();
