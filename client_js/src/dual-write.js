@@ -99,6 +99,8 @@ class Link {
   #locals = new Map();
   /** @type {WeakMap<object, Local>} */
   #read = new WeakMap();
+  /** Conversations to be pushed though they are as they were. @type {Set<string>} */
+  #again = new Set();
   /** Writes under way, by conversation. @type {Map<string, number>} */
   #writing = new Map();
   /** What was true before notes whose writes failed. @type {WeakMap<Note, Note | undefined>} */
@@ -152,7 +154,8 @@ class Link {
     if (this.#isEmptied(before)) return;
     const writes = [...this.#locals.values()].flatMap((local) => {
       const former = before.get(local.conversation.id);
-      return local === former ? [] : this.#push(local, former);
+      const isAgain = this.#again.delete(local.conversation.id);
+      return local === former && !isAgain ? [] : this.#push(local, former);
     });
     writes.push(...this.#pushRemovals(before));
     await Promise.all(writes);
@@ -316,6 +319,7 @@ class Link {
       else if (original) added.push(original);
     }
     this.#putIntoStore(next, added);
+    if (this.#again.size > 0) this.#now();
   }
 
   /**
@@ -331,8 +335,10 @@ class Link {
       if (busy.has(id)) return [];
       this.#notes.delete(id);
       const local = this.#locals.get(id);
+      if (!local || !isUnsent(local, note)) return [id];
       // What was changed here meanwhile comes back as a new one.
-      return local && isUnsent(local, note) ? [] : [id];
+      this.#again.add(id);
+      return [];
     });
   }
 

@@ -127,6 +127,25 @@ test("removals go both ways: of messages, and of conversations", async () => {
   assert.deepEqual([laptop.seen, phone.seen, onServer(model)], [expected, expected, expected]);
 });
 
+test("what was removed elsewhere while it was changed here is on the server again, without a reload", async () => {
+  const model = new ChatModel();
+  const [laptop, phone] = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
+  for (const title of ["A", "B"]) laptop.create(title);
+  laptop.say("A", "x");
+  await settle(laptop, phone);
+  laptop.device.isOnline = false;
+  laptop.say("A", "y");
+  await settle(laptop);
+  phone.remove("A");
+  await settle(phone);
+
+  laptop.device.reconnect();
+  await settle(laptop, phone);
+
+  const expected = { B: [], A: ["x", "y"] };
+  assert.deepEqual([laptop.seen, phone.seen, onServer(model)], [expected, expected, expected]);
+});
+
 test("what was written offline is on the server later, also after a crash", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();
