@@ -367,10 +367,13 @@ class Link {
     const note = this.#notes.get(id);
     const isWanted = index < WATCHED || !local || note?.takenAt !== listed.updatedAt;
     const whole = this.#wholes.get(id, isWanted, index < WATCHED);
-    if (!whole && !local) return undefined;
+    // The first time both are compared as wholes: what was there before the link may differ.
+    if (!whole && (!local || !note?.isSeen)) return undefined;
     const { toTime } = this.#options;
     const taken = take(whole ?? listed, local, note, { account: this.#account, toTime });
     this.#notes.set(id, taken.note);
+    // Something older of it was on the server already.
+    if (local && note && !note.isSeen && isUnsent(local, taken.note)) this.#again.add(id);
     return taken.original;
   }
 

@@ -106,10 +106,18 @@ export const isUnsent = (local, note) => callsFor(local, undefined, note).calls.
  */
 export function take(remote, local, note, form) {
   const rows = remote.messages;
+  /** @type {Note} */
+  const taken = {
+    settings: settingsOf(remote),
+    messages: rows ? fingerprints(rows) : (note?.messages ?? {}),
+    isSeen: true,
+    takenAt: rows ? remote.updatedAt : (note?.takenAt ?? null),
+  };
+  const known = isOlder(remote, local, note) ? taken : note;
   /** @type {Record<string, unknown>} */
   const next = {
-    ...takeSettings(remote, local, note),
-    ...(rows && takeMessages(rows, local, note, { ...form, conversation: remote._id })),
+    ...takeSettings(remote, local, known),
+    ...(rows && takeMessages(rows, local, known, { ...form, conversation: remote._id })),
   };
   const original = local?.original ?? emptyOf(remote, form);
   if (timeOf(original.updatedAt) !== remote.updatedAt) {
@@ -117,14 +125,20 @@ export function take(remote, local, note, form) {
   }
   return {
     original: Object.keys(next).length > 0 ? { ...original, ...next } : original,
-    note: {
-      settings: settingsOf(remote),
-      messages: rows ? fingerprints(rows) : (note?.messages ?? {}),
-      isSeen: true,
-      takenAt: rows ? remote.updatedAt : (note?.takenAt ?? null),
-    },
+    note: taken,
   };
 }
+
+/**
+ * Returns whether the server had a conversation before the store was linked, as it was before it
+ * was last changed in the store: an import leaves what is there as it is.
+ *
+ * @param {Remote} remote
+ * @param {Local | undefined} local
+ * @param {Note | undefined} note
+ */
+const isOlder = (remote, local, note) =>
+  !note?.isSeen && (local?.conversation.updatedAt ?? 0) > remote.updatedAt;
 
 /**
  * @param {Remote} remote

@@ -321,6 +321,24 @@ test("what was migrated before is the same rows", async () => {
   assert.deepEqual(app.seen, { A: ["x", "y"] });
 });
 
+test("what was changed between migration and link is not reverted, and is on the server", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model);
+  for (const title of ["A", "B"]) app.create(title);
+  app.say("A", "x");
+  await migrateLocalStorage(app.device, { key: KEY, storage: app.storage });
+  app.edit("A", 0, { content: "edited" });
+  app.change("A", () => ({ title: "A2" }));
+  const [b] = model.list("alice").filter(({ title }) => title === "B");
+  model.run("alice", "conversations:update", { conversationId: b?._id, title: "B2" });
+
+  app.link();
+  await settle(app);
+
+  const expected = { A2: ["edited"], B2: [] };
+  assert.deepEqual([app.seen, onServer(model)], [expected, expected]);
+});
+
 test("what the server refuses is reported, stays in the store, and is tried again", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();
