@@ -32,6 +32,8 @@ import { readConversations } from "./imports.js";
 
 /** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} KeyStore */
 
+const NOTHING = { conversations: [], isKnown: false };
+
 // What the server takes in one call, and what keeps a call small enough to be sent beside others.
 const MAX_MESSAGES = 100;
 const MAX_CHARS = 200_000;
@@ -55,7 +57,8 @@ export async function migrateLocalStorage(
 ) {
   const account = accountOf(client);
   const text = storage.getItem(key);
-  const imports = readConversations(text === null ? [] : parseKept(text).conversations, account);
+  const found = text === null ? NOTHING : parseKept(text);
+  const imports = readConversations(found.conversations, account);
   const notesKey = `${key}:migrated:${account}`;
   const notes = readNotes(storage, notesKey);
   const progress = { done: 0, total: imports.length, problems: /** @type {Problem[]} */ ([]) };
@@ -74,7 +77,7 @@ export async function migrateLocalStorage(
   }
   // What was written meanwhile has not been brought over.
   const isSame = text !== null && storage.getItem(key) === text;
-  const isRemoved = removeLocal && isSame && progress.problems.length === 0;
+  const isRemoved = removeLocal && isSame && found.isKnown && progress.problems.length === 0;
   if (isRemoved) removeKept(storage, key, text);
   return { ...progress, isRemoved };
 }
@@ -194,7 +197,8 @@ export function accountOf(client) {
  * `persist`, or that without its wrapping; a list, or an object by id.
  *
  * @param {string} text
- * @returns {{root: any, holder: Record<string, unknown> | null, conversations: unknown[]}}
+ * @returns {{root: any, holder: Record<string, unknown> | null, conversations: unknown[], isKnown: boolean}}
+ *   `isKnown`: there is a place for conversations in it, also if that is empty
  */
 function parseKept(text) {
   let root;
@@ -206,7 +210,12 @@ function parseKept(text) {
   const holder = [root?.state, root?.json?.state, root?.json, root].find((at) => at?.conversations);
   const found = holder?.conversations ?? (Array.isArray(root) ? root : []);
   const conversations = Array.isArray(found) ? found : Object.values(found);
-  return { root, holder: holder ?? null, conversations };
+  return {
+    root,
+    holder: holder ?? null,
+    conversations,
+    isKnown: Boolean(holder) || Array.isArray(root),
+  };
 }
 
 /**

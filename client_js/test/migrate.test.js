@@ -247,6 +247,25 @@ test("removes the conversations when told, and leaves the store's other state", 
   });
 });
 
+test("removes nothing in which it found no place for conversations", async () => {
+  const shapes = [
+    { state: { threads: [conversation(1)] }, version: 2 },
+    { state: { conversations: null, theme: "dark" } },
+    "packed",
+  ];
+  for (const shape of shapes) {
+    const storage = new MemoryStorage({ [KEY]: shape });
+
+    const { isRemoved } = await migrateLocalStorage(new ChatDevice(new ChatModel(), "alice"), {
+      storage,
+      removeLocal: true,
+    });
+
+    assert.equal(isRemoved, false);
+    assert.equal(storage.getItem(KEY), JSON.stringify(shape));
+  }
+});
+
 test("removes nothing that was written while it ran", async () => {
   const model = new ChatModel();
   const storage = kept(conversation(1));
