@@ -127,7 +127,8 @@ function readConversation(found, account, index, place) {
   const report = (field, reason) => problems.push({ conversation: name, field, reason });
   const rows = listOf(found.messages, "messages", report);
   const first = rows.map((row) => timeOf(isFields(row) ? row.timestamp : null)).find(isKnown);
-  const createdAt = [timeOf(found.createdAt), timeInId(originalId), timeOf(found.updatedAt), first];
+  // What moves comes last: another time would make another row of it.
+  const createdAt = [timeOf(found.createdAt), timeInId(originalId), first, timeOf(found.updatedAt)];
   const created = createdAt.find(isKnown) ?? 0;
   // Without an id, the whole of it is its name.
   const key = place(originalId ?? JSON.stringify(found));

@@ -134,6 +134,16 @@ test("a conversation without times has that of its id, else of its first message
   );
 });
 
+test("a conversation without the time of its creation is the same one after it has changed", () => {
+  const messages = [{ id: "m", content: "", timestamp: 1e12 }];
+  const [before, after] = [2e12, 2e12 + 1].map((updatedAt) =>
+    read({ id: "c", updatedAt, messages }),
+  );
+
+  assert.equal(after?.conversation?.id, before?.conversation?.id);
+  assert.equal(after?.messages[0]?.id, before?.messages[0]?.id);
+});
+
 test("a tool's values that the wire cannot carry become JSON text, all others stay", () => {
   const odd = [
     { $ref: "#/a" },
