@@ -164,6 +164,8 @@ class Link {
 
   #start() {
     const client = this.#client;
+    // Its data may have come when somebody else is here already.
+    if (client.connectionState().account !== this.#account) return this.stop();
     this.#stops.push(
       this.#store.subscribe(() => this.#later()),
       client.subscribe("users:me", {}, ({ value, isStale }) => {

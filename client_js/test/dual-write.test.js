@@ -275,34 +275,58 @@ test("ends when somebody else signs in: nothing of one goes to the other", async
   assert.deepEqual(onServer(model), { "Alice's": [] });
 });
 
+/**
+ * Makes an app whose store reads its data only when it is told to.
+ *
+ * @param {OldApp} first whose data it is
+ */
+function notRead(first) {
+  const app = new OldApp(first.device.model, { storage: first.storage });
+  const { persist } = app.store;
+  let isRead = false;
+  let listener = () => {};
+  app.store.persist = /** @type {typeof persist} */ ({
+    ...persist,
+    hasHydrated: () => isRead,
+    onFinishHydration: (/** @type {any} */ added) => {
+      listener = added;
+      return () => {};
+    },
+  });
+  const read = () => {
+    isRead = true;
+    listener();
+  };
+  return { app: app.link(), read };
+}
+
 test("a store that has not read its data yet is waited for", async () => {
   const model = new ChatModel();
   const first = new OldApp(model).link();
   first.create("A");
   await settle(first);
-  const second = new OldApp(model, { storage: first.storage });
-  const { persist } = second.store;
-  let isReady = false;
-  /** @type {() => void} */
-  let ready = () => {};
-  second.store.persist = /** @type {typeof persist} */ ({
-    ...persist,
-    hasHydrated: () => isReady,
-    onFinishHydration: (/** @type {any} */ listener) => {
-      ready = listener;
-      return () => {};
-    },
-  });
-  second.link();
+  const { app: second, read } = notRead(first);
   await settle(second);
   assert.deepEqual(second.device.outbox(), []);
 
-  isReady = true;
-  ready();
+  read();
   second.say("A", "x");
   await settle(second);
 
   assert.deepEqual(onServer(model), { A: ["x"] });
+});
+
+test("a store that has read its data when somebody else is here gives them nothing", async () => {
+  const model = new ChatModel();
+  const first = new OldApp(model);
+  first.create("A");
+  const { app: second, read } = notRead(first);
+
+  second.device.signIn("bob");
+  read();
+  await settle(second);
+
+  assert.deepEqual(onServer(model, "bob"), {});
 });
 
 test("what was migrated before is the same rows", async () => {
