@@ -150,7 +150,7 @@ class Link {
   async flush() {
     if (this.#isStopped) return;
     const before = this.#locals;
-    this.#locals = this.#readStore();
+    this.#locals = this.#readAll(this.#options.select(this.#store.getState()));
     if (this.#isEmptied(before)) return;
     const writes = [...this.#locals.values()].flatMap((local) => {
       const former = before.get(local.conversation.id);
@@ -206,9 +206,12 @@ class Link {
 
   // --- From the store to the server ---
 
-  /** @returns {Map<string, Local>} */
-  #readStore() {
-    const locals = this.#options.select(this.#store.getState()).map((one) => this.#readLocal(one));
+  /**
+   * @param {any[]} conversations of the store
+   * @returns {Map<string, Local>}
+   */
+  #readAll(conversations) {
+    const locals = conversations.map((one) => this.#readLocal(one));
     return new Map(locals.flatMap((local) => (local ? [[local.conversation.id, local]] : [])));
   }
 
@@ -395,8 +398,14 @@ class Link {
     });
     const after = [...added, ...kept];
     const isSame = after.length === before.length && after.every((one, at) => one === before[at]);
-    if (!isSame) this.#store.setState(put(after, state));
-    this.#locals = this.#readStore();
+    // Before others hear of it: what they change at once is a change.
+    this.#locals = this.#readAll(after);
+    try {
+      if (!isSame) this.#store.setState(put(after, state));
+    } catch (error) {
+      // There is no room to keep it: it is in the store, and comes again after the next start.
+      this.#report({ conversation: "", field: "", reason: /** @type {Error} */ (error).message });
+    }
     this.#saveNotes();
   }
 

@@ -184,6 +184,21 @@ test("what was changed just before a crash is found afterwards", async () => {
   assert.deepEqual(onServer(model), { A: ["edited", "y"], B: [] });
 });
 
+test("what somebody changes as soon as it comes in is a change like any other", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  await settle(app);
+  const stop = app.store.subscribe(() => {
+    stop();
+    app.change("A", () => ({ isPinned: true }));
+  });
+
+  model.run("alice", "conversations:create", { title: "A" });
+  await settle(app);
+
+  assert.equal(model.list("alice")[0]?.isPinned, true);
+});
+
 test("what others did while the page was closed comes in, and reverts nothing", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();
@@ -489,6 +504,23 @@ function perform(app, act, name, said) {
   else if (title) app.edit(title, 0, { reasoningText: name });
   return app;
 }
+
+test("what others change comes in with the storage full too, and is reported", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  await settle(app);
+  app.storage.isFull = true;
+
+  model.run("alice", "conversations:create", { title: "B" });
+  await settle(app);
+
+  assert.deepEqual(app.seen, { A: [], B: [] });
+  assert.deepEqual(
+    app.problems.map(({ reason }) => reason),
+    ["full"],
+  );
+});
 
 test("works with the storage full: the notes are only missed at the next start", async () => {
   const model = new ChatModel();
