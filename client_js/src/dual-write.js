@@ -99,6 +99,14 @@ class Link {
   #locals = new Map();
   /** @type {WeakMap<object, Local>} */
   #read = new WeakMap();
+  /** The store's conversations, to tell when they are others. @type {any[]} */
+  #seen = [];
+  /** Whether they have become others since the notes were saved. */
+  #isMoved = false;
+  /** What was kept of the store when the notes were saved. @type {string | null} */
+  #kept = null;
+  /** Whether the store was changed, and with it what is kept, since it was last looked at. */
+  #isTouched = false;
   /** Conversations to be pushed though they are as they were. @type {Set<string>} */
   #again = new Set();
   /** Writes under way, by conversation. @type {Map<string, number>} */
@@ -158,16 +166,21 @@ class Link {
       return local === former && !isAgain ? [] : this.#push(local, former);
     });
     writes.push(...this.#pushRemovals(before));
+    const isTouched = this.#isTouched;
+    this.#isTouched = false;
     await Promise.all(writes);
-    if (writes.length > 0) this.#saveNotes();
+    // Another tab's notes may be newer than what this tab's store has just kept.
+    if (writes.length > 0 || isTouched) this.#saveNotes();
   }
 
   #start() {
     const client = this.#client;
     // Its data may have come when somebody else is here already.
     if (client.connectionState().account !== this.#account) return this.stop();
+    this.#seen = this.#options.select(this.#store.getState());
+    this.#kept = this.#keptText();
     this.#stops.push(
-      this.#store.subscribe(() => this.#later()),
+      this.#store.subscribe(() => this.#onStore()),
       client.subscribe("users:me", {}, ({ value, isStale }) => {
         this.#isKnown = Boolean(value) && !isStale;
         this.#now();
@@ -183,7 +196,11 @@ class Link {
     this.#now();
   }
 
-  #later() {
+  #onStore() {
+    const found = this.#options.select(this.#store.getState());
+    if (found !== this.#seen) this.#isMoved = true;
+    this.#seen = found;
+    this.#isTouched = true;
     if (!this.#isGathering) this.#schedule(this.#options.delayMs);
   }
 
@@ -421,10 +438,23 @@ class Link {
   }
 
   #saveNotes() {
+    const kept = this.#keptText();
+    // What could not be kept would be taken for a change back, were the notes newer than it.
+    if (this.#isMoved && kept !== null && kept === this.#kept) return;
+    this.#isMoved = false;
+    this.#kept = kept;
     try {
       this.#options.storage.setItem(this.#notesKey, JSON.stringify([...this.#notes]));
     } catch {
       // Without notes the next start sends all again, which changes nothing on the server.
+    }
+  }
+
+  #keptText() {
+    try {
+      return this.#options.storage.getItem(this.#options.key);
+    } catch {
+      return null;
     }
   }
 

@@ -505,6 +505,54 @@ function perform(app, act, name, said) {
   return app;
 }
 
+test("what the store could not keep is not taken back at the next start", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  for (const title of ["A", "B"]) app.create(title);
+  app.say("A", "x");
+  app.say("A", "removed");
+  await settle(app);
+  app.storage.fullKey = KEY;
+
+  assert.throws(() => app.edit("A", 0, { content: "edited" }), /full/);
+  assert.throws(() => app.change("B", () => ({ title: "renamed" })), /full/);
+  assert.throws(() => app.change("A", ({ messages: [first] }) => ({ messages: [first] })), /full/);
+  await settle(app);
+  const again = app.reload();
+  await settle(again);
+
+  const expected = { A: ["edited"], renamed: [] };
+  assert.deepEqual([again.seen, onServer(model)], [expected, expected]);
+});
+
+test("what one tab did offline is not taken back since another one kept what it had", async () => {
+  const model = new ChatModel();
+  const storage = new MemoryStorage();
+  const one = new OldApp(model, { storage }).link();
+  for (const title of ["A", "B"]) one.create(title);
+  one.say("A", "x");
+  await settle(one);
+  const other = new OldApp(model, { storage, name: "y" });
+  for (const { device } of [one, other]) device.isOnline = false;
+  other.link();
+  await settle(one, other);
+  one.edit("A", 0, { content: "edited" });
+  one.change("A", () => ({ title: "renamed" }));
+  one.remove("B");
+  await settle(one, other);
+
+  other.store.setState({ ...other.store.getState() });
+  await settle(one, other);
+  other.device.crash();
+  const again = one.reload();
+  await settle(again);
+  again.device.reconnect();
+  await settle(again);
+
+  const expected = { renamed: ["edited"] };
+  assert.deepEqual([again.seen, onServer(model)], [expected, expected]);
+});
+
 test("what others change comes in with the storage full too, and is reported", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();

@@ -263,6 +263,8 @@ export class MemoryStorage {
   #items = new Map();
   /** Whether there is no room for anything more. */
   isFull = false;
+  /** Under which there is no room. @type {string | null} */
+  fullKey = null;
 
   /** @param {Record<string, unknown>} [items] kept as JSON */
   constructor(items = {}) {
@@ -276,7 +278,7 @@ export class MemoryStorage {
 
   /** @param {string} key @param {string} value */
   setItem(key, value) {
-    if (this.isFull) throw new DOMException("full", "QuotaExceededError");
+    if (this.isFull || key === this.fullKey) throw new DOMException("full", "QuotaExceededError");
     this.#items.set(key, value);
   }
 
