@@ -74,7 +74,7 @@ function useProvided(context, provider) {
  */
 export function useQuery(ref, ...rest) {
   const watch = useWatch(ref, rest[0]);
-  return useSyncExternalStore(useSubscribe(watch), () => watch?.localResult());
+  return useSyncExternalStore(useSubscribe(watch), () => watch?.localResult(), unknown);
 }
 
 /**
@@ -87,8 +87,12 @@ export function useQuery(ref, ...rest) {
  */
 export function useIsStale(ref, ...rest) {
   const watch = useWatch(ref, rest[0]);
-  return useSyncExternalStore(useSubscribe(watch), () => watch?.isStale() ?? false);
+  const isUnknown = () => watch !== null;
+  return useSyncExternalStore(useSubscribe(watch), () => watch?.isStale() ?? false, isUnknown);
 }
+
+// What a server shows, and a page that takes it over at first: neither has asked for anything.
+const unknown = () => undefined;
 
 /**
  * @param {Reference<"query">} ref
@@ -207,7 +211,7 @@ export function usePaginatedQuery(ref, args, { initialNumItems }) {
     const ask = (paginationOpts) => client.watch(path, { ...others, paginationOpts });
     return others && new LivePages(ask, initialNumItems);
   }, [client, token, initialNumItems]);
-  const shown = useSyncExternalStore(pages?.subscribe ?? idle, pages?.snapshot ?? nothing);
+  const shown = useSyncExternalStore(pages?.subscribe ?? idle, pages?.snapshot ?? nothing, nothing);
   return /** @type {ShownPages<any>} */ (shown);
 }
 
@@ -345,7 +349,8 @@ function useConnection(client, select) {
     (listener) => client.subscribeToConnectionState(listener),
     [client],
   );
-  return useSyncExternalStore(subscribe, () => select(client.connectionState()));
+  const read = () => select(client.connectionState());
+  return useSyncExternalStore(subscribe, read, read);
 }
 
 /**
@@ -361,8 +366,12 @@ export function useOutbox() {
     (listener) => client.subscribeToOutbox(listener),
     [client],
   );
-  return useSyncExternalStore(subscribe, () => client.outbox());
+  return useSyncExternalStore(subscribe, () => client.outbox(), none);
 }
+
+/** @type {OutboxItem[]} */
+const NONE = [];
+const none = () => NONE;
 
 /**
  * Convex's name for making a client, which is `createClient` here.

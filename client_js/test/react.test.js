@@ -243,3 +243,32 @@ for (const name of /** @type {const} */ (["react", "preact"])) {
     });
   });
 }
+
+test("a server shows what nobody has asked for yet", async () => {
+  const React = await import("react");
+  const { renderToString } = await import("react-dom/server");
+  const bindings = await import("../src/react.js");
+  const client = new HandClient();
+  client.change(["chat:list", {}, ["known here"]]);
+  const row = () => {
+    const options = { initialNumItems: 2 };
+    const { status, results } = bindings.usePaginatedQuery(anyApi.chat.page, {}, options);
+    return JSON.stringify([
+      bindings.useQuery(anyApi.chat.list) ?? null,
+      bindings.useIsStale(anyApi.chat.list),
+      bindings.useIsStale(anyApi.chat.list, "skip"),
+      [status, results],
+      bindings.useConnectionState().phase,
+      bindings.useOutbox(),
+    ]);
+  };
+
+  const provided = { client: /** @type {any} */ (client) };
+  const text = renderToString(
+    React.createElement(bindings.ParleyProvider, provided, React.createElement(row)),
+  );
+
+  const seen = JSON.parse(text.replaceAll("&quot;", '"'));
+  assert.deepEqual(seen, [null, true, false, ["LoadingFirstPage", []], "connecting", []]);
+  assert.deepEqual(client.asked, []);
+});
