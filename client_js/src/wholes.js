@@ -1,6 +1,7 @@
 /**
  * Conversations with all their messages, as dual-write.js needs them: the newest all the time,
- * others once, a few at a time.
+ * others until the place is needed, since the messages of an imported one come after it, and do not
+ * move it in the list.
  *
  * @module
  */
@@ -13,7 +14,12 @@
  * @property {(ref: string, args: any, listener: (result: {value: any, isStale: boolean}) => void) => () => void} subscribe
  */
 
-/** @typedef {{remote: Remote | null, stop: () => void}} Opened */
+/**
+ * @typedef {object} Opened
+ * @property {Remote | null} remote
+ * @property {boolean} isNeeded whether it is watched, or wanted and not known yet
+ * @property {() => void} stop
+ */
 
 const MAX_OPENED = 30;
 
@@ -43,14 +49,20 @@ export class Wholes {
   get(id, isWanted, isWatched) {
     const opened = this.#opened.get(id);
     if (!opened) {
-      if (isWanted && (isWatched || this.#opened.size < MAX_OPENED)) this.#open(id);
+      if (isWanted && (this.#hasRoom() || isWatched)) this.#open(id);
       return null;
     }
-    if (!isWatched && (opened.remote || !isWanted)) {
-      opened.stop();
-      this.#opened.delete(id);
-    }
+    opened.isNeeded = isWatched || (isWanted && !opened.remote);
     return opened.remote;
+  }
+
+  /** Lets go of the one that was opened first, if it is not needed and there is no room else. */
+  #hasRoom() {
+    if (this.#opened.size < MAX_OPENED) return true;
+    const found = [...this.#opened].find(([, { isNeeded }]) => !isNeeded);
+    if (!found) return false;
+    found[1].stop();
+    return this.#opened.delete(found[0]);
   }
 
   stop() {
@@ -61,11 +73,13 @@ export class Wholes {
   /** @param {string} id */
   #open(id) {
     /** @type {Opened} */
-    const opened = { remote: null, stop: () => {} };
+    const opened = { remote: null, isNeeded: true, stop: () => {} };
     this.#opened.set(id, opened);
     const args = { conversationId: id };
     opened.stop = this.#client.subscribe("conversations:get", args, ({ value, isStale }) => {
       opened.remote = isStale ? null : (value ?? null);
+      // It was removed: nobody will ask for it any more.
+      if (!isStale && !value) opened.isNeeded = false;
       this.#onChange();
     });
   }

@@ -440,6 +440,26 @@ test("old conversations are looked up when they move, all of them, few at a time
   assert.equal(model.listeners.size, 0);
 });
 
+test("the messages of an old conversation come in however long after it they are imported", async () => {
+  const model = new ChatModel();
+  for (let n = 0; n < 40; n++) model.run("alice", "conversations:create", { title: `${n}` });
+  const app = new OldApp(model).link();
+  await settle(app);
+  const id = "00000000-0001-7000-8000-000000000000";
+  const times = { createdAt: 1, updatedAt: 2 };
+  const conversation = { id, title: "Old", isPinned: false, tags: [], ...times };
+  model.run("alice", "conversations:importConversation", conversation);
+  await settle(app);
+  assert.deepEqual(app.seen.Old, []);
+
+  const message = { id: "00000000-0001-7000-8000-000000000001", role: "user", content: "late" };
+  const messages = [{ ...message, timestamp: 1 }];
+  model.run("alice", "conversations:importMessages", { conversationId: id, messages });
+  await settle(app);
+
+  assert.deepEqual(app.seen.Old, ["late"]);
+});
+
 test("two devices with crashes, breaks and changes of all kinds end with the same, losing nothing", async () => {
   const act = fc.constantFrom(
     "create",

@@ -37,16 +37,39 @@ test("a watched one is asked for once, and given when the server has confirmed i
   assert.deepEqual([changes, client.asked.size], [2, 1]);
 });
 
-test("one that is not watched is let go once it was given, or is not wanted any more", () => {
+test("one that is not watched stays asked for until another one needs the place", () => {
   const client = makeClient();
   const wholes = new Wholes(client, () => {});
-  for (const id of ["a", "b"]) wholes.get(id, true, false);
-  client.asked.get("a")?.({ value: { _id: "a" }, isStale: false });
+  const ids = Array.from({ length: 30 }, (_, index) => `${index}`);
+  for (const id of ids) wholes.get(id, true, false);
+  assert.equal(wholes.get("new", true, false), null);
+  assert.equal(client.asked.has("new"), false);
+  for (const id of ["3", "5"]) {
+    client.asked.get(id)?.({ value: { _id: id }, isStale: false });
+    assert.deepEqual(wholes.get(id, true, false), { _id: id });
+  }
 
-  assert.deepEqual(wholes.get("a", true, false), { _id: "a" });
-  assert.equal(wholes.get("b", false, false), null);
+  wholes.get("new", true, false);
 
-  assert.equal(client.asked.size, 0);
+  assert.deepEqual(
+    ["3", "5", "new"].map((id) => client.asked.has(id)),
+    [false, true, true],
+  );
+  wholes.get("7", false, false);
+  for (const id of ["newer", "newest"]) wholes.get(id, true, false);
+  assert.deepEqual([client.asked.size, client.asked.has("7")], [30, false]);
+});
+
+test("those that were removed make room for others", () => {
+  const client = makeClient();
+  const wholes = new Wholes(client, () => {});
+  const ids = Array.from({ length: 30 }, (_, index) => `${index}`);
+  for (const id of ids) wholes.get(id, true, true);
+  client.asked.get("4")?.({ value: null, isStale: false });
+
+  wholes.get("new", true, false);
+
+  assert.deepEqual([client.asked.size, client.asked.has("new")], [30, true]);
 });
 
 test("no more than 30 are asked for at a time, but those to be watched always", () => {
