@@ -394,8 +394,11 @@ class Link {
     const { toTime } = this.#options;
     const taken = take(whole ?? listed, local, note, { account: this.#account, toTime });
     this.#notes.set(id, taken.note);
-    // Something older of it was on the server already.
-    if (local && note && !note.isSeen && isUnsent(local, taken.note)) this.#again.add(id);
+    const isGone = (/** @type {{id: string}} */ message) =>
+      note && message.id in note.messages && !(message.id in taken.note.messages);
+    // Something older was on the server already, or a message that was changed here is gone there.
+    const isNews = note && (!note.isSeen || local?.messages.some(isGone));
+    if (isNews && local && isUnsent(local, taken.note)) this.#again.add(id);
     return taken.original;
   }
 

@@ -131,18 +131,20 @@ test("what was removed elsewhere while it was changed here is on the server agai
   const model = new ChatModel();
   const [laptop, phone] = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
   for (const title of ["A", "B"]) laptop.create(title);
-  laptop.say("A", "x");
+  for (const title of ["A", "B"]) laptop.say(title, "x");
   await settle(laptop, phone);
   laptop.device.isOnline = false;
   laptop.say("A", "y");
+  laptop.edit("B", 0, { content: "edited" });
   await settle(laptop);
   phone.remove("A");
+  phone.change("B", () => ({ messages: [] }));
   await settle(phone);
 
   laptop.device.reconnect();
   await settle(laptop, phone);
 
-  const expected = { B: [], A: ["x", "y"] };
+  const expected = { B: ["edited"], A: ["x", "y"] };
   assert.deepEqual([laptop.seen, phone.seen, onServer(model)], [expected, expected, expected]);
 });
 
