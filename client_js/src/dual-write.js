@@ -30,10 +30,12 @@ import { Wholes } from "./wholes.js";
  * What is used of a client.
  * @typedef {Writer & {
  *   subscribe: (ref: string, args: any, listener: (result: {value: any, isStale: boolean}) => void) => () => void,
- *   outbox: () => readonly {path: string, args: any}[],
+ *   outbox: () => readonly Unsent[],
  *   subscribeToConnectionState: (listener: (state: Pick<ConnectionState, "account">) => void) => () => void,
  * }} Linked
  */
+
+/** @typedef {{key: string, path: string, args: any, state: string, error: Error | null, discard: () => Promise<unknown>}} Unsent */
 
 /**
  * What is used of a store of zustand.
@@ -259,7 +261,11 @@ class Link {
     const before = this.#notes.get(id);
     const { calls, note } = callsFor(local, former, before);
     this.#notes.set(id, note);
-    return calls.map(({ path, args }) => this.#write(id, path, args, { before, after: note }));
+    const writes = calls.map(({ path, args }) =>
+      this.#write(id, path, args, { before, after: note }),
+    );
+    note.writes = [...(before?.writes ?? []), ...writes.map(({ key }) => key)];
+    return writes.map(({ stored }) => stored);
   }
 
   /**
@@ -284,7 +290,7 @@ class Link {
     return removed.map((id) => {
       const before = this.#notes.get(id);
       this.#notes.delete(id);
-      return this.#write(id, "conversations:remove", { conversationId: id }, { before });
+      return this.#write(id, "conversations:remove", { conversationId: id }, { before }).stored;
     });
   }
 
@@ -294,6 +300,7 @@ class Link {
    * @param {Record<string, unknown>} args
    * @param {{before: Note | undefined, after?: Note}} notes `before` is true again if it fails: the
    *   next change tries again
+   * @returns {{key: string, stored: Promise<void>}} `stored` is kept when it is in the outbox, or never will be
    */
   #write(id, path, args, { before, after }) {
     this.#writing.set(id, (this.#writing.get(id) ?? 0) + 1);
@@ -311,7 +318,28 @@ class Link {
         this.#saveNotes();
         this.#now();
       });
-    return handle.stored.catch(() => {});
+    return { key: handle.key, stored: handle.stored.catch(() => {}) };
+  }
+
+  /** Takes back what a page before this one wrote in vain: nobody else will. */
+  #forgetRefused() {
+    const refused = this.#client
+      .outbox()
+      .filter(({ state, error }) => state === "failed" && isRefusal(error));
+    const owned = refused.flatMap((item) => {
+      const [id] = [...this.#notes].find(([, note]) => note.writes?.includes(item.key)) ?? [];
+      return id === undefined || this.#writing.get(id) ? [] : [{ id, item }];
+    });
+    for (const { id, item } of owned) {
+      this.#report({ conversation: id, field: item.path, reason: item.error?.message ?? "" });
+      // What the server has of it is not known any more.
+      this.#notes.delete(id);
+      this.#again.add(id);
+      item.discard().then(
+        () => this.#now(),
+        () => {},
+      );
+    }
   }
 
   /**
@@ -330,6 +358,7 @@ class Link {
 
   #pull() {
     if (this.#isStopped || !this.#list || !this.#isKnown) return;
+    this.#forgetRefused();
     const busy = this.#busy();
     const next = new Map([...this.#locals].map(([id, local]) => [id, local.original]));
     for (const id of this.#gone(this.#list, busy)) next.delete(id);

@@ -23,6 +23,7 @@ import { canonicalJson, encodeValue } from "./values.js";
  * @property {Record<string, string>} messages fingerprints, by id
  * @property {boolean} isSeen whether it was in the server's list
  * @property {number | null} takenAt its `updatedAt` when all of it was last taken from the server
+ * @property {string[]} [writes] keys of those of which this is what the server has, if it is not seen yet
  *
  * @typedef {object} Local a conversation of the store
  * @property {any} original the store's object

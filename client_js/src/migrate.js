@@ -19,7 +19,7 @@ import { readConversations } from "./imports.js";
 /**
  * What is used of a client.
  * @typedef {object} Writer
- * @property {(ref: string, args: any) => Promise<unknown> & {stored: Promise<void>, discard: () => Promise<unknown>}} mutation
+ * @property {(ref: string, args: any) => Promise<unknown> & {key: string, stored: Promise<void>, discard: () => Promise<unknown>}} mutation
  * @property {() => Pick<ConnectionState, "account">} connectionState
  */
 

@@ -148,6 +148,29 @@ test("what was removed elsewhere while it was changed here is on the server agai
   assert.deepEqual([laptop.seen, phone.seen, onServer(model)], [expected, expected, expected]);
 });
 
+test("what is refused after a reload is taken back and tried again, and keeps nothing waiting", async () => {
+  const model = new ChatModel();
+  const [laptop, phone] = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
+  for (const title of ["A", "B"]) laptop.create(title);
+  await settle(laptop, phone);
+  laptop.device.isOnline = false;
+  laptop.say("A", "x");
+  await settle(laptop);
+  phone.remove("A");
+  const again = laptop.reload();
+  again.device.isOnline = false;
+  await settle(again, phone);
+
+  again.device.reconnect();
+  await settle(again, phone);
+  phone.say("A", "y");
+  await settle(again, phone);
+
+  const expected = { B: [], A: ["x", "y"] };
+  assert.deepEqual([again.seen, phone.seen, onServer(model)], [expected, expected, expected]);
+  assert.deepEqual(again.device.outbox(), []);
+});
+
 test("what was written offline is on the server later, also after a crash", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();

@@ -380,8 +380,8 @@ test("an error that is not the data's own ends it, to be tried again", async () 
   const model = new ChatModel();
   const device = new ChatDevice(model, "alice");
   const closed = new ParleyError("StorageFull", "no room");
-  device.mutation = () =>
-    Object.assign(Promise.reject(closed), { stored: Promise.resolve(), discard: async () => {} });
+  const fields = { key: "", stored: Promise.resolve(), discard: async () => {} };
+  device.mutation = () => Object.assign(Promise.reject(closed), fields);
 
   const migrating = migrateLocalStorage(device, { storage: kept(conversation(1)) });
 

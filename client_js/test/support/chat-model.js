@@ -132,7 +132,7 @@ export class ChatDevice {
   isKnown = true;
   /** @type {Set<() => void>} */
   #stateListeners = new Set();
-  /** @type {{path: string, args: any, state: string, settle: (run: () => unknown) => void}[]} */
+  /** @type {{key: string, path: string, args: any, state: string, error: Error | null, settle: (run: () => unknown) => void, discard: () => Promise<void>}[]} */
   #outbox;
 
   /**
@@ -143,7 +143,23 @@ export class ChatDevice {
   constructor(model, account, before) {
     this.model = model;
     this.account = account;
-    this.#outbox = (before?.outbox() ?? []).map((entry) => ({ ...entry, settle: (run) => run() }));
+    this.#outbox = (before?.outbox() ?? []).map((former) => {
+      const entry = { ...former, discard: () => this.#discard(entry) };
+      // Whoever made it is gone: what becomes of it is in the outbox only.
+      entry.settle = (run) => {
+        try {
+          run();
+        } catch (error) {
+          entry.error = /** @type {Error} */ (error);
+        }
+      };
+      return entry;
+    });
+  }
+
+  /** @param {object} entry */
+  async #discard(entry) {
+    this.#outbox = this.#outbox.filter((one) => one !== entry);
   }
 
   connectionState() {
@@ -182,19 +198,17 @@ export class ChatDevice {
           if (this.isCrashed) this.#outbox.unshift({ ...entry, state: "stored" });
           else resolve(value);
         } catch (error) {
+          entry.error = error;
           reject(error);
         }
       };
-      entry = { path, args: copy, state: "stored", settle };
+      const discard = () => this.#discard(entry);
+      entry = { key: newId(), path, args: copy, state: "stored", error: null, settle, discard };
     });
     this.#outbox.push(entry);
     queueMicrotask(() => this.send());
-    return Object.assign(result, {
-      stored: Promise.resolve(),
-      discard: async () => {
-        this.#outbox = this.#outbox.filter((one) => one !== entry);
-      },
-    });
+    const { key, discard } = entry;
+    return Object.assign(result, { key, stored: Promise.resolve(), discard });
   }
 
   /** Sends what waits, in order; a crash may come between any two of them. */
@@ -253,6 +267,7 @@ export class ChatDevice {
 
 const forever = () =>
   Object.assign(new Promise(() => {}), {
+    key: newId(),
     stored: /** @type {Promise<void>} */ (new Promise(() => {})),
     discard: async () => {},
   });
