@@ -485,29 +485,22 @@ test("the messages of an old conversation come in however long after it they are
   assert.deepEqual(app.seen.Old, ["late"]);
 });
 
+const ACTS = "create say say edit rename unsay remove offline online crash".split(" ");
+
 test("two devices with crashes, breaks and changes of all kinds end with the same, losing nothing", async () => {
-  const act = fc.constantFrom(
-    "create",
-    "say",
-    "say",
-    "edit",
-    "rename",
-    "offline",
-    "online",
-    "crash",
-  );
+  const act = fc.constantFrom(...ACTS);
   const steps = fc.array(fc.record({ who: fc.nat(1), act, settles: fc.boolean() }), {
     maxLength: 25,
   });
   await fc.assert(
     fc.asyncProperty(steps, async (story) => {
       const model = new ChatModel();
-      const apps = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];
-      /** @type {Set<string>} */
-      const said = new Set();
+      const options = { mayRemoveAll: true };
+      const apps = ["x", "y"].map((name) => new OldApp(model, { name, options }).link());
+      const [said, removed] = [new Set(), new Set()];
       for (const [index, { who, act, settles }] of story.entries()) {
         const app = apps[who] ?? assert.fail();
-        apps[who] = perform(app, act, `${index}`, said);
+        apps[who] = perform(app, act, `${index}`, said, removed);
         if (settles) await settle(...apps);
       }
       for (const app of apps) app.device.reconnect();
@@ -535,19 +528,36 @@ const sorted = ({ seen }) =>
  * @param {string} act
  * @param {string} name
  * @param {Set<string>} said texts that must not be lost
+ * @param {Set<string>} removed conversations in which any may be
  */
-function perform(app, act, name, said) {
-  const title = app.conversations[0]?.title;
+function perform(app, act, name, said, removed) {
   if (act === "crash") return app.reload();
   if (act === "create") app.create(`title ${name}`);
-  else if (act === "offline") app.device.isOnline = false;
-  else if (act === "online") app.device.reconnect();
-  else if (title && act === "say") {
-    app.say(title, `said ${name}.`);
-    said.add(`said ${name}.`);
-  } else if (title && act === "rename") app.change(title, () => ({ title: `renamed ${name}` }));
-  else if (title) app.edit(title, 0, { reasoningText: name });
+  if (act === "offline") app.device.isOnline = false;
+  if (act === "online") app.device.reconnect();
+  const [conversation] = app.conversations;
+  if (!conversation) return app;
+  const { title, messages, createdAt } = conversation;
+  const mark = `in ${createdAt.getTime()}`;
+  if (act === "say") {
+    app.say(title, `said ${name} ${mark}.`);
+    if (!removed.has(mark)) said.add(`said ${name} ${mark}.`);
+  } else if (act === "rename") app.change(title, () => ({ title: `renamed ${name}` }));
+  else if (act === "edit") app.edit(title, 0, { reasoningText: name });
+  else if (act === "unsay") {
+    said.delete(messages[0]?.content);
+    app.change(title, () => ({ messages: messages.slice(1) }));
+  } else if (act === "remove") {
+    forget(said, mark);
+    removed.add(mark);
+    app.remove(title);
+  }
   return app;
+}
+
+/** @param {Set<string>} said @param {string} mark */
+function forget(said, mark) {
+  for (const text of said) if (text.includes(mark)) said.delete(text);
 }
 
 test("what the store could not keep is not taken back at the next start", async () => {
