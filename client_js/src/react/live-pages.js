@@ -153,7 +153,8 @@ export class LivePages {
     const end = page.options.endCursor ?? value.continueCursor;
     if (!page.halves && value.splitCursor && this.#isLong(value)) {
       // A page that had to be cut ends early: its second half goes on to where the next one begins.
-      page.halves = this.#split(page.options, value.splitCursor, next?.options.cursor ?? end);
+      const cutEnd = value.pageStatus === "SplitRequired" && next?.options.cursor;
+      page.halves = this.#split(page.options, value.splitCursor, cutEnd || end);
       return true;
     }
     if (!next || page.halves) return false;

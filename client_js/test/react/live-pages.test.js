@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import fc from "fast-check";
 import { LivePages } from "../../src/react/live-pages.js";
 
 /** @import { PageResult, PaginationOptions } from "../../src/react/live-pages.js" */
@@ -46,9 +47,10 @@ class Table {
           listeners: new Set(),
         };
         this.#asked.set(token, asked);
-        asked.listeners.add(listener);
+        const own = () => listener();
+        asked.listeners.add(own);
         return () => {
-          asked.listeners.delete(listener);
+          asked.listeners.delete(own);
           if (asked.listeners.size === 0) this.#asked.delete(token);
         };
       },
@@ -114,6 +116,9 @@ function opened(table, firstItems = 3) {
   const stop = pages.subscribe(() => seen.push(pages.snapshot().results));
   return { pages, seen, stop };
 }
+
+/** @param {any} a @param {any} b */
+const byNumber = (a, b) => a - b;
 
 describe("pages", () => {
   test("load one after the other, and say when there is no more", () => {
@@ -243,6 +248,56 @@ describe("pages", () => {
       table.asked.map(({ cursor }) => cursor),
       [null, "1"],
     );
+  });
+
+  test("that are long and do not meet the next are split at their own end: no row is there twice", () => {
+    const table = new Table([10, 20, 30, 40, 50, 60, 70, 80]);
+    const { pages, stop } = opened(table, 1);
+    pages.loadMore(3);
+    table.rows = table.rows.slice(1);
+    table.tell();
+    stop();
+    pages.subscribe(() => {});
+    assert.deepEqual(pages.snapshot().results, table.rows);
+  });
+
+  test("whatever becomes of their rows and borders, show the list's beginning, each row once", () => {
+    const rows = fc.uniqueArray(fc.nat(99), { maxLength: 12 });
+    const act = fc.constantFrom("more", "forget", "hold", "release", "again");
+    const steps = fc.array(fc.tuple(act, rows), { maxLength: 12 });
+    const firstItems = fc.integer({ min: 1, max: 4 });
+    const property = fc.property(firstItems, steps, (first, story) => {
+      const table = new Table([]);
+      const pages = new LivePages(table.watch, first);
+      const look = () => {
+        const { results } = pages.snapshot();
+        assert.deepEqual(results, [...new Set(results)].sort(byNumber));
+      };
+      let stop = pages.subscribe(look);
+      const acts = {
+        more: () => pages.loadMore(3),
+        forget: () => table.forgetBorders(),
+        hold: () => {
+          table.held = new Set(table.asked.map(({ cursor }) => cursor));
+        },
+        release: () => table.held.clear(),
+        again: () => {
+          stop();
+          stop = pages.subscribe(look);
+        },
+      };
+      for (const [act, next] of story) {
+        table.rows = next.sort(byNumber);
+        table.tell();
+        acts[act]();
+        table.tell();
+      }
+      table.held.clear();
+      table.tell();
+      const { results, isLoading } = pages.snapshot();
+      assert.deepEqual([results, isLoading], [table.rows.slice(0, results.length), false]);
+    });
+    fc.assert(property);
   });
 
   test("after the last one are let go of", () => {
