@@ -68,10 +68,11 @@ function followSession({ client, session, route }) {
     // A token that was refreshed is still the same person.
     if (before?.kind === current?.kind && before?.name === current?.name) return;
     if (before) route.open(null);
-    if (current?.kind === "guest") client.setGuest();
-    else if (current) client.setAuth(session.fetchToken);
-    // Whoever signed out in another tab did so here too.
-    else if (before?.kind !== "guest") client.clearAuth();
+    if (current?.kind === "guest") return client.setGuest();
+    // Whoever signed out in another tab did so here too, also if somebody else is in by now: until
+    // their token came, who was here before would still be.
+    if (before ? before.kind !== "guest" : !current) client.clearAuth();
+    if (current) client.setAuth(session.fetchToken);
   };
   follow();
   session.current.subscribe(follow);

@@ -309,6 +309,28 @@ async def test_signing_out_asks_about_unsent_writes_and_leaves_nothing(device: D
     assert "ute" not in await chat.page.evaluate("JSON.stringify(Object.entries(localStorage))")
 
 
+async def test_a_window_that_slept_through_a_change_of_person_shows_the_next_one_nothing(
+    device: Device,
+) -> None:
+    chat = await open_chat(device, "ada")
+    await chat.say("A secret of ada")
+    await chat.until_connected()
+    await device.go_offline()
+
+    # What another window did meanwhile: ada signed out, and ida in.
+    await chat.page.evaluate(
+        """() => {
+          const [key, ida] = ["parley-session", { kind: "development", name: "ida" }];
+          localStorage.setItem(key, JSON.stringify(ida));
+          window.dispatchEvent(new StorageEvent("storage", { key }));
+        }"""
+    )
+
+    await expect(chat.account).to_have_accessible_name("Account: ida")
+    await expect(chat.conversations).to_have_count(0)
+    await expect(chat.page.get_by_text("A secret of ada")).to_have_count(0)
+
+
 async def test_foreign_conversation_is_not_there(device: Device, server: Server) -> None:
     async with open_client(server.url) as other:
         await other.authenticate(await dev_token(server, "owner of it"))
