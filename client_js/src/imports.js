@@ -11,7 +11,7 @@
 /** @import {Account, Value} from "./types.js" */
 
 import { idFrom } from "./ids.js";
-import { encodeValue } from "./values.js";
+import { decodeValue, encodeValue } from "./values.js";
 
 /**
  * @typedef {object} ConversationArgs what `conversations:importConversation` takes
@@ -241,23 +241,36 @@ function readTool(found, path, report) {
 }
 
 /**
- * Returns a value as it is if the wire and the database can carry it, else as JSON text. That is so
- * for keys like `$ref` or `größe`, for halves of characters, and for more than 50 levels.
+ * Returns a value as it is if the wire and the database can carry it; what the wire's JSON stands
+ * for, which is how a link keeps what other JSON cannot say; else its JSON text. That is so for keys
+ * like `$ref` or `größe`, for halves of characters, and for more than 50 levels.
  *
  * @param {unknown} value
  * @returns {Value}
  */
 function portable(value) {
-  const text = JSON.stringify(value);
-  try {
-    // It will be within a message, a list, a page of messages and the like.
-    encodeValue(/** @type {Value} */ ([[[[[[[[value]]]]]]]]));
-    if (!text.includes("\\u0000")) return /** @type {Value} */ (value);
-  } catch {
-    // Fall through: the wire refuses it.
+  const text = JSON.stringify(value, (_, one) => (typeof one === "bigint" ? `${one}` : one));
+  if (!text?.includes("\\u0000")) {
+    for (const read of [carried, () => decoded(text)]) {
+      try {
+        return read(value);
+      } catch {
+        // The wire refuses it.
+      }
+    }
   }
   return text ?? null;
 }
+
+/** @param {unknown} value */
+function carried(value) {
+  // It will be within a message, a list, a page of messages and the like.
+  encodeValue(/** @type {Value} */ ([[[[[[[[value]]]]]]]]));
+  return /** @type {Value} */ (value);
+}
+
+/** @param {string} text */
+const decoded = (text) => carried(decodeValue(JSON.parse(text)));
 
 /**
  * Returns a text that can be stored: of a list of texts in parts, all of them; of what is no text,

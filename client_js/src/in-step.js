@@ -204,9 +204,12 @@ function messageFrom(row, { account, conversation, toTime }) {
   return { id, role, timestamp: toTime(timestamp), ...contentOf(row) };
 }
 
+// As the wire's JSON: a store that is kept as JSON throws at a bigint.
 /** @param {any} row */
 const contentOf = (row) =>
-  Object.fromEntries(CONTENT.filter((name) => name in row).map((name) => [name, row[name]]));
+  Object.fromEntries(
+    CONTENT.filter((name) => name in row).map((name) => [name, encodeValue(row[name])]),
+  );
 
 /** @param {MessageArgs} message */
 const editOf = ({ id, ...message }) => ({

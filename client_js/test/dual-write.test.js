@@ -61,6 +61,26 @@ test("what others change comes into the store, as the store keeps it", async () 
   assert.ok(!model.done.some((path) => path.includes("import")));
 });
 
+test("what JSON cannot say is kept by the store as the wire has it, and goes back as it was", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  const args = { big: 2n ** 60n, bytes: new Uint8Array([1, 2]).buffer, none: Number.NaN };
+  const message = { role: "assistant", content: "hi", tools: [{ name: "t", args }] };
+  const conversationId = String(model.run("alice", "conversations:create", { title: "A" }));
+  model.run("alice", "conversations:addMessage", { conversationId, ...message });
+  await settle(app);
+  const done = model.done.length;
+
+  const again = app.reload();
+  await settle(again);
+  assert.equal(model.done.length, done);
+  again.edit("A", 0, { content: "edited" });
+  await settle(again);
+
+  assert.deepEqual(again.seen, { A: ["edited"] });
+  assert.deepEqual(model.get("alice", conversationId)?.messages[0].tools, message.tools);
+});
+
 test("two devices come to have the same, whoever changed what", async () => {
   const model = new ChatModel();
   const [laptop, phone] = [new OldApp(model).link(), new OldApp(model, { name: "y" }).link()];

@@ -240,7 +240,7 @@ export class ChatDevice {
     let last = "";
     const tell = () => {
       const value = queries[path]?.();
-      const text = JSON.stringify(value);
+      const text = JSON.stringify(encodeValue(value));
       if (!this.isOnline || this.isCrashed || text === last) return;
       last = text;
       listener({ value: sent(value), isStale: false });
