@@ -93,7 +93,7 @@ function create(store, { id, title, model }) {
   if (!open(store, id)) {
     store.setQuery(conversations.get, { conversationId: id }, { ...conversation, messages: [] });
   }
-  toFront(store, id, conversation);
+  if (!has(listed(store) ?? [], id)) toFront(store, id, conversation);
   for (const { args, value } of pagesOf(store, id)) {
     if (!value) store.setQuery(messages.list, args, NO_PAGE);
   }
@@ -213,7 +213,7 @@ function pagesOf(store, conversationId) {
 }
 
 /**
- * @param {Message[]} rows
+ * @param {{_id: string}[]} rows
  * @param {string} id
  */
 const has = (rows, id) => rows.some(({ _id }) => _id === id);

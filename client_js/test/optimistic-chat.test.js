@@ -172,7 +172,7 @@ describe("the chat's optimistic updates", () => {
   test("do not show twice, nor empty, what the server has already", () => {
     const chat = emptyChat();
     const row = { _id: HELLO, content: "Hello" };
-    const conversation = { _id: FIRST, title: "First", updatedAt: 5_000 };
+    const conversation = { _id: FIRST, title: "Renamed", isPinned: true, updatedAt: 5_000 };
     chat.given("conversations:list", {}, [conversation]);
     chat.given(
       "conversations:get",
@@ -184,7 +184,8 @@ describe("the chat's optimistic updates", () => {
     chat.does("addMessage", { conversationId: FIRST, role: "user", content: "Hello", id: HELLO });
     assert.equal(chat.sees("conversations:get", { conversationId: FIRST }).messages.length, 1);
     assert.deepEqual(chat.page(FIRST), ["Hello"]);
-    assert.deepEqual(chat.titles(), ["First"]);
+    assert.deepEqual(chat.titles(), ["Renamed"]);
+    assert.equal(chat.sees("conversations:list", {})[0].isPinned, true);
   });
 
   test("show nothing of rows whose ids the server will make", () => {
