@@ -306,10 +306,13 @@ class Link {
     this.#writing.set(id, (this.#writing.get(id) ?? 0) + 1);
     const handle = this.#client.mutation(path, args);
     const settled = handle.catch((error) => {
-      if (after) this.#undone.set(after, before);
-      this.#restore(id, before);
-      this.#report({ conversation: id, field: path, reason: error.message });
-      return isRefusal(error) ? handle.discard() : undefined;
+      const isRefused = isRefusal(error);
+      const parts = isRefused ? this.#partsOf(id, args) : [];
+      for (const part of parts) {
+        after?.writes?.push(this.#write(id, path, part, { before, after }).key);
+      }
+      if (parts.length === 0) this.#onFailure(id, path, error, { before, after });
+      return isRefused ? handle.discard() : undefined;
     });
     settled
       .catch(() => {})
@@ -319,6 +322,35 @@ class Link {
         this.#now();
       });
     return { key: handle.key, stored: handle.stored.catch(() => {}) };
+  }
+
+  /**
+   * Returns a refused call as smaller ones: one bad message must not keep the others back.
+   *
+   * @param {string} id of the conversation
+   * @param {{messages?: any}} args
+   * @returns {Record<string, unknown>[]} none if it is not the messages that were refused
+   */
+  #partsOf(id, { messages, ...args }) {
+    const isThere = this.#list?.some(({ _id }) => _id === id);
+    if (!isThere || !messages || messages.length < 2) return [];
+    const half = Math.ceil(messages.length / 2);
+    return [messages.slice(0, half), messages.slice(half)].map((part) => ({
+      ...args,
+      messages: part,
+    }));
+  }
+
+  /**
+   * @param {string} id of the conversation
+   * @param {string} path
+   * @param {Error} error
+   * @param {{before: Note | undefined, after?: Note}} notes
+   */
+  #onFailure(id, path, error, { before, after }) {
+    if (after) this.#undone.set(after, before);
+    this.#restore(id, before);
+    this.#report({ conversation: id, field: path, reason: error.message });
   }
 
   /** Takes back what a page before this one wrote in vain: nobody else will. */

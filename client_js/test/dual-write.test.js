@@ -444,6 +444,23 @@ test("what the server refuses is reported, stays in the store, and is tried agai
   assert.deepEqual(onServer(model), { A: ["big"], B: [] });
 });
 
+test("a message that the server refuses keeps no others back", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.create("A");
+  for (const content of ["1", "2", "bad", "4", "5"]) app.say("A", content);
+  const isBad = (/** @type {any} */ { content }) => content === "bad";
+  model.refuse = (_, { messages }) => (messages?.some(isBad) ? "too large" : undefined);
+  await settle(app);
+  app.say("A", "6");
+  await settle(app);
+
+  assert.deepEqual(onServer(model), { A: ["1", "2", "4", "5", "6"] });
+  assert.deepEqual(app.seen, { A: ["1", "2", "bad", "4", "5", "6"] });
+  assert.equal(app.problems.length, 1);
+  assert.deepEqual(app.device.outbox(), []);
+});
+
 test("what is refused one after the other all stays in the store", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();
