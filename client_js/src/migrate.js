@@ -209,7 +209,10 @@ function parseKept(text) {
   }
   const holder = [root?.state, root?.json?.state, root?.json, root].find((at) => at?.conversations);
   const found = holder?.conversations ?? (Array.isArray(root) ? root : []);
-  const conversations = Array.isArray(found) ? found : Object.values(found);
+  // Of an object by id the key may be all there is of the id.
+  const conversations = Array.isArray(found)
+    ? found
+    : Object.entries(found).map(([id, one]) => (one instanceof Object ? { id, ...one } : one));
   return {
     root,
     holder: holder ?? null,

@@ -85,6 +85,19 @@ test("finds the conversations without zustand's wrapping too", async () => {
   }
 });
 
+test("takes the keys for ids where conversations are kept by them", async () => {
+  const model = new ChatModel();
+  for (const count of [1, 2]) {
+    const { id, ...rest } = conversation(1, manyMessages(count));
+    const storage = new MemoryStorage({ [KEY]: { state: { conversations: { [id]: rest } } } });
+
+    await migrateLocalStorage(new ChatDevice(model, "alice"), { storage });
+  }
+
+  assert.deepEqual([model.conversations.size, model.messages.size], [1, 2]);
+  assert.equal(model.list("alice")[0]?.originalId, "conv-1");
+});
+
 test("tells how far it is, from the start to the end", async () => {
   /** @type {number[][]} */
   const told = [];
