@@ -406,19 +406,20 @@ class Link {
   }
 
   /**
-   * Conversations that are gone from the server, not only not there yet.
+   * Conversations that are gone from the server, not only not there yet. One that was never seen
+   * there is not gone: what would have brought it was lost, with a browser that keeps nothing.
    *
    * @param {Remote[]} list
    * @param {Set<string | undefined>} busy
    */
   #gone(list, busy) {
     const there = new Set(list.map(({ _id }) => _id));
-    const noted = [...this.#notes].filter(([id, note]) => note.isSeen && !there.has(id));
+    const noted = [...this.#notes].filter(([id]) => !there.has(id));
     return noted.flatMap(([id, note]) => {
       if (busy.has(id)) return [];
       this.#notes.delete(id);
       const local = this.#locals.get(id);
-      if (!local || !isUnsent(local, note)) return [id];
+      if (!local || (note.isSeen && !isUnsent(local, note))) return [id];
       // What was changed here meanwhile comes back as a new one.
       this.#again.add(id);
       return [];

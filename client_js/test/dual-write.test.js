@@ -212,6 +212,20 @@ test("what was written offline is on the server later, also after a crash", asyn
   assert.deepEqual(again.seen, onServer(model));
 });
 
+test("what was in an outbox that did not survive is written again", async () => {
+  const model = new ChatModel();
+  const app = new OldApp(model).link();
+  app.device.isOnline = false;
+  app.create("A");
+  app.say("A", "x");
+  await settle(app);
+
+  const again = app.reload({ before: undefined });
+  await settle(again);
+
+  assert.deepEqual([again.seen, onServer(model)], [{ A: ["x"] }, { A: ["x"] }]);
+});
+
 test("what was changed just before a crash is found afterwards", async () => {
   const model = new ChatModel();
   const app = new OldApp(model).link();
