@@ -24,6 +24,7 @@
 import { readConversations } from "./imports.js";
 import { callsFor, isUnsent, take } from "./in-step.js";
 import { accountOf, isRefusal } from "./migrate.js";
+import { Notes } from "./notes.js";
 import { Wholes } from "./wholes.js";
 
 /**
@@ -94,8 +95,6 @@ class Link {
   #options;
   /** @type {Account} */
   #account;
-  #notesKey;
-  /** @type {Map<string, Note>} */
   #notes;
   /** What the store had when it was last looked at. @type {Map<string, Local>} */
   #locals = new Map();
@@ -103,18 +102,12 @@ class Link {
   #read = new WeakMap();
   /** The store's conversations, to tell when they are others. @type {any[]} */
   #seen = [];
-  /** Whether they have become others since the notes were saved. */
-  #isMoved = false;
-  /** What was kept of the store when the notes were saved. @type {string | null} */
-  #kept = null;
   /** Whether the store was changed, and with it what is kept, since it was last looked at. */
   #isTouched = false;
   /** Conversations to be pushed though they are as they were. @type {Set<string>} */
   #again = new Set();
   /** Writes under way, by conversation. @type {Map<string, number>} */
   #writing = new Map();
-  /** What was true before notes whose writes failed. @type {WeakMap<Note, Note | undefined>} */
-  #undone = new WeakMap();
   /** @type {Set<string>} */
   #reported = new Set();
   /** @type {Remote[] | null} */
@@ -138,8 +131,7 @@ class Link {
     this.#store = store;
     this.#options = options;
     this.#account = accountOf(client);
-    this.#notesKey = `${options.key}:parley:${this.#account}`;
-    this.#notes = this.#loadNotes();
+    this.#notes = new Notes(options.storage, options.key, this.#account);
     this.#wholes = new Wholes(client, () => this.#now());
   }
 
@@ -160,19 +152,21 @@ class Link {
   async flush() {
     if (this.#isStopped) return;
     const before = this.#locals;
+    const again = this.#again;
+    this.#again = new Set();
     this.#locals = this.#readAll(this.#options.select(this.#store.getState()));
     if (this.#isEmptied(before)) return;
     const writes = [...this.#locals.values()].flatMap((local) => {
       const former = before.get(local.conversation.id);
-      const isAgain = this.#again.delete(local.conversation.id);
-      return local === former && !isAgain ? [] : this.#push(local, former);
+      const isSame = local === former && !again.has(local.conversation.id);
+      return isSame ? [] : this.#push(local, former);
     });
     writes.push(...this.#pushRemovals(before));
     const isTouched = this.#isTouched;
     this.#isTouched = false;
     await Promise.all(writes);
     // Another tab's notes may be newer than what this tab's store has just kept.
-    if (writes.length > 0 || isTouched) this.#saveNotes();
+    if (writes.length > 0 || isTouched) this.#notes.save();
   }
 
   #start() {
@@ -180,7 +174,7 @@ class Link {
     // Its data may have come when somebody else is here already.
     if (client.connectionState().account !== this.#account) return this.stop();
     this.#seen = this.#options.select(this.#store.getState());
-    this.#kept = this.#keptText();
+    this.#notes.begin();
     this.#stops.push(
       this.#store.subscribe(() => this.#onStore()),
       client.subscribe("users:me", {}, ({ value, isStale }) => {
@@ -200,7 +194,7 @@ class Link {
 
   #onStore() {
     const found = this.#options.select(this.#store.getState());
-    if (found !== this.#seen) this.#isMoved = true;
+    if (found !== this.#seen) this.#notes.onStore();
     this.#seen = found;
     this.#isTouched = true;
     if (!this.#isGathering) this.#schedule(this.#options.delayMs);
@@ -318,7 +312,7 @@ class Link {
       .catch(() => {})
       .then(() => {
         this.#writing.set(id, (this.#writing.get(id) ?? 1) - 1);
-        this.#saveNotes();
+        this.#notes.save();
         this.#now();
       });
     return { key: handle.key, stored: handle.stored.catch(() => {}) };
@@ -348,8 +342,7 @@ class Link {
    * @param {{before: Note | undefined, after?: Note}} notes
    */
   #onFailure(id, path, error, { before, after }) {
-    if (after) this.#undone.set(after, before);
-    this.#restore(id, before);
+    this.#notes.undo(id, before, after);
     this.#report({ conversation: id, field: path, reason: error.message });
   }
 
@@ -372,18 +365,6 @@ class Link {
         () => {},
       );
     }
-  }
-
-  /**
-   * @param {string} id of the conversation
-   * @param {Note | undefined} note
-   */
-  #restore(id, note) {
-    // It may come from a write that failed too: what that would have written is not on the server.
-    let last = note;
-    while (last && this.#undone.has(last)) last = this.#undone.get(last);
-    if (last) this.#notes.set(id, last);
-    else this.#notes.delete(id);
   }
 
   // --- From the server to the store ---
@@ -488,39 +469,7 @@ class Link {
       // There is no room to keep it: it is in the store, and comes again after the next start.
       this.#report({ conversation: "", field: "", reason: /** @type {Error} */ (error).message });
     }
-    this.#saveNotes();
-  }
-
-  // --- Notes ---
-
-  /** @returns {Map<string, Note>} */
-  #loadNotes() {
-    try {
-      return new Map(JSON.parse(this.#options.storage.getItem(this.#notesKey) ?? "[]"));
-    } catch {
-      return new Map();
-    }
-  }
-
-  #saveNotes() {
-    const kept = this.#keptText();
-    // What could not be kept would be taken for a change back, were the notes newer than it.
-    if (this.#isMoved && kept !== null && kept === this.#kept) return;
-    this.#isMoved = false;
-    this.#kept = kept;
-    try {
-      this.#options.storage.setItem(this.#notesKey, JSON.stringify([...this.#notes]));
-    } catch {
-      // Without notes the next start sends all again, which changes nothing on the server.
-    }
-  }
-
-  #keptText() {
-    try {
-      return this.#options.storage.getItem(this.#options.key);
-    } catch {
-      return null;
-    }
+    this.#notes.save();
   }
 
   /** @param {Problem} problem */
