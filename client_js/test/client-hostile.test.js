@@ -214,7 +214,8 @@ test("what a tab stored as its last and failed is in the outbox of the others", 
   }
 });
 
-test("what another tab sent while an account was left here is known when it is back", async () => {
+/** Two tabs of one account without a network, the first of which has stored a write. */
+async function writtenOffline() {
   const here = world();
   const [one, two] = [open(here), open(here)];
   for (const { client } of [one, two]) client.setAuth(async () => tokenOf("alice"));
@@ -222,6 +223,11 @@ test("what another tab sent while an account was left here is known when it is b
   for (const { page } of [one, two]) page.network(false);
   const write = one.client.mutation("list:append", { id: 1 });
   await here.sim.run(100);
+  return { here, one, two, write };
+}
+
+test("what another tab sent while an account was left here is known when it is back", async () => {
+  const { here, one, two, write } = await writtenOffline();
   one.client.clearAuth();
   await here.sim.run(100);
   for (const { page } of [one, two]) page.network(true);
@@ -236,14 +242,8 @@ test("what another tab sent while an account was left here is known when it is b
 });
 
 test("a write that another tab's logout removed ends, with what is known of it", async () => {
-  const here = world();
-  const [one, two] = [open(here), open(here)];
-  for (const { client } of [one, two]) client.setAuth(async () => tokenOf("alice"));
-  await here.sim.run(100);
-  for (const { page } of [one, two]) page.network(false);
-  const write = one.client.mutation("list:append", { id: 1 });
+  const { here, two, write } = await writtenOffline();
   const end = assert.rejects(write, { code: "OutcomeUnknown" });
-  await here.sim.run(100);
 
   const leaving = two.client.logout({ discardUnsent: true });
   await here.sim.run(5000);

@@ -58,9 +58,9 @@
  */
 
 /**
- * What a leader says to a tab. `mayRun` asks for `run`, without which no action is sent. `settled` is what became of mutations, beside the results: done
+ * What a leader says to a tab. `settled` is what became of mutations, beside the results: done
  * ones count when the tab has results at their ts; `unknown` are in the outbox no more, and it is
- * not known why.
+ * not known why. `mayRun` asks for `run`, without which no action is sent.
  * @typedef {{type: "change", change: Change}
  *   | {type: "settled", done: Completion[], unknown: number[]}
  *   | {type: "sent", requestIds: number[]}
