@@ -274,7 +274,7 @@ export class Scope {
   setToken(token) {
     this.#token = token;
     this.#lead?.setToken(token);
-    this.#offerToken();
+    if (this.line) this.#onLine(this.line);
   }
 
   /** @param {Line["needsAuth"]} needsAuth why there is no token */
@@ -393,18 +393,14 @@ export class Scope {
   #onLine(line) {
     const isBack = line.connected && !this.line?.connected;
     this.line = { ...line };
-    this.#offerToken();
+    if (line.needsAuth && !line.isConfirmed && this.#token !== this.#tried) {
+      // Its leader has no token, and this tab may have a good one; once for each.
+      this.#tried = this.#token;
+      if (this.#tabs.leader && !this.#tabs.isLeader && this.#token) this.#tabs.take();
+    }
     // While it could not read along, another one may have sent what this tab waits for.
     if (isBack && this.#unsent.waiting.length > 0) this.#joinLeader();
     this.#options.onChange();
-  }
-
-  /** Takes the lead from who has no token, if this tab may have a good one; once for each. */
-  #offerToken() {
-    const { line } = this;
-    if (!line?.needsAuth || line.isConfirmed || this.#token === this.#tried) return;
-    this.#tried = this.#token;
-    if (this.#tabs.leader && !this.#tabs.isLeader && this.#token) this.#tabs.take();
   }
 
   // --- The outbox ---
